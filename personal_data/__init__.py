@@ -1,0 +1,1 @@
+"""Everything one person owns, and where it is kept: settings, records, memory, profile, sharing."""

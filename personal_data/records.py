@@ -1,0 +1,402 @@
+"""The tables. Everything that happened can be told from these rows.
+
+Ids are made here (`new_id`), never taken from a caller. Times are seconds since the epoch, UTC, as floats: due-ness and
+leases are then plain arithmetic in SQL on both databases. JSON columns hold lists of ids, scores and settings; text
+that somebody wrote has a column of its own.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def now() -> float:
+    """Seconds since the epoch."""
+    return time.time()
+
+
+def new_id(prefix: str) -> str:
+    """A sortable, unguessable id: prefix, 9 characters of milliseconds, 16 random characters (80 bits)."""
+    stamp = int(time.time() * 1000)
+    head = "".join(_CROCKFORD[(stamp >> shift) & 31] for shift in range(40, -1, -5))
+    tail = "".join(secrets.choice(_CROCKFORD) for _ in range(16))
+    return f"{prefix}_{head}{tail}"
+
+
+class Record(DeclarativeBase):
+    """Base of all tables, with stable constraint names for migrations."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        float: Double(),
+        dict[str, Any]: JSON(),
+        list[Any]: JSON(),
+        bytes: LargeBinary(),
+    }
+
+
+class User(Record):
+    """A person."""
+
+    __tablename__ = "users"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("usr"))
+    handle: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    admin: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
+class Key(Record):
+    """An API key: the secret itself is shown once and only its SHA-256 is stored."""
+
+    __tablename__ = "keys"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    label: Mapped[str] = mapped_column(String(200), default="")
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float] = mapped_column(default=now)
+    revoked_at: Mapped[float | None]
+
+
+class Model(Record):
+    """A configured model. Agents on one base are one lineage: near-clones in a vote."""
+
+    __tablename__ = "models"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    base: Mapped[str | None] = mapped_column(String(500))
+    lineage: Mapped[str] = mapped_column(String(500))
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
+class Agent(Record):
+    """A person's agent: a model, a live adapter (or the bare base), standing instructions, a schedule."""
+
+    __tablename__ = "agents"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("agt"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), unique=True)
+    handle: Mapped[str] = mapped_column(String(64), unique=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    live_version_id: Mapped[str | None] = mapped_column(
+        ForeignKey("adapter_versions.id", use_alter=True, name="fk_agents_live_version")
+    )
+    fence: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Highest ledger token that has published for this agent; never decreases."""
+    instructions: Mapped[list[Any]] = mapped_column(default=list)
+    improve_every_s: Mapped[float | None]
+    schedule_from: Mapped[float | None]
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
+class Conversation(Record):
+    """A chat between a person and their agent."""
+
+    __tablename__ = "conversations"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("cnv"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"))
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
+class ChatMessage(Record):
+    """One stored turn. `request_id` makes a retried request store its turns once."""
+
+    __tablename__ = "messages"
+    __table_args__ = (UniqueConstraint("conversation_id", "seq"), UniqueConstraint("user_id", "request_id", "role"))
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("msg"))
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    seq: Mapped[int]
+    role: Mapped[str] = mapped_column(String(16))
+    content: Mapped[str] = mapped_column(Text)
+    request_id: Mapped[str | None] = mapped_column(String(100))
+    memory_ids: Mapped[list[Any]] = mapped_column(default=list)
+    adapter_version_id: Mapped[str | None] = mapped_column(ForeignKey("adapter_versions.id", ondelete="SET NULL"))
+    finish_reason: Mapped[str | None] = mapped_column(String(16))
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
+class Feedback(Record):
+    """What the owner preferred: a chosen answer, optionally over a rejected one, to a prompt."""
+
+    __tablename__ = "feedback"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("fbk"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    message_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"))
+    prompt: Mapped[list[Any]]
+    """The messages the model saw: [{role, content}, ...]."""
+    chosen: Mapped[str] = mapped_column(Text)
+    rejected: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
+class Memory(Record):
+    """One remembered text. SQL is the truth; the vector index can be rebuilt from `embedding`."""
+
+    __tablename__ = "memories"
+    __table_args__ = (
+        UniqueConstraint("user_id", "content_sha256"),
+        Index("ix_memories_user_live", "user_id", "deleted_at"),
+    )
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("mem"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    text: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(String(16), default="fact")
+    speaker: Mapped[str] = mapped_column(String(200))
+    scope: Mapped[str] = mapped_column(String(100), default="private")
+    """private, society:<slug> or public."""
+    sources: Mapped[list[Any]] = mapped_column(default=list)
+    event_at: Mapped[float | None]
+    valid_from: Mapped[float | None]
+    valid_to: Mapped[float | None]
+    embedding: Mapped[bytes | None]
+    """Unit vector, float32, little-endian."""
+    embedding_model: Mapped[str | None] = mapped_column(String(200))
+    content_sha256: Mapped[str] = mapped_column(String(64))
+    deleted_at: Mapped[float | None]
+    """Tombstone: the text is emptied at once, the row stays so that a late writer cannot bring it back."""
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
+class MemoryOutbox(Record):
+    """What the index has still to be told, written in the same transaction as the memory."""
+
+    __tablename__ = "memory_outbox"
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    memory_id: Mapped[str] = mapped_column(String(40), index=True)
+    user_id: Mapped[str] = mapped_column(String(40))
+    operation: Mapped[str] = mapped_column(String(8))
+    attempts: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[float] = mapped_column(default=0.0)
+
+
+class Society(Record):
+    """A group of agents that can be asked together."""
+
+    __tablename__ = "societies"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("soc"))
+    slug: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
+class Member(Record):
+    """An agent's seat in a society; only its owner can take or leave it."""
+
+    __tablename__ = "members"
+    society_id: Mapped[str] = mapped_column(ForeignKey("societies.id", ondelete="CASCADE"), primary_key=True)
+    agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16), default="invited")
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
+class Debate(Record):
+    """One question to one society, run under a ledger job so that another process can finish it."""
+
+    __tablename__ = "debates"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("dbt"))
+    society_id: Mapped[str] = mapped_column(ForeignKey("societies.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    question: Mapped[str] = mapped_column(Text)
+    panel: Mapped[list[Any]]
+    """Agent ids in seat order, fixed at intake."""
+    seed: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16), default="queued")
+    """queued, done or failed; how far it is, its positions tell."""
+    deadline_s: Mapped[float]
+    """How long the panel may think, from the moment a process takes the debate up."""
+    outcome: Mapped[str | None] = mapped_column(Text)
+    """What turned out to be right, given later by the asker."""
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[float] = mapped_column(default=now)
+    finished_at: Mapped[float | None]
+
+
+class Position(Record):
+    """One member's answer in one round: also the call table, so that a resumed debate repeats no call."""
+
+    __tablename__ = "positions"
+    __table_args__ = (UniqueConstraint("debate_id", "round", "agent_id", "attempt"),)
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("pos"))
+    debate_id: Mapped[str] = mapped_column(ForeignKey("debates.id", ondelete="CASCADE"))
+    round: Mapped[int]
+    agent_id: Mapped[str] = mapped_column(String(40))
+    attempt: Mapped[int] = mapped_column(default=0)
+    status: Mapped[str] = mapped_column(String(16))
+    """answered, abstained or absent."""
+    answer: Mapped[str | None] = mapped_column(Text)
+    answer_key: Mapped[str | None] = mapped_column(Text)
+    argument: Mapped[str | None] = mapped_column(Text)
+    cause: Mapped[str | None] = mapped_column(String(32))
+    """Why it is absent: timeout, error, refused, budget or parse."""
+    lineage: Mapped[str] = mapped_column(String(500))
+    adapter_version_id: Mapped[str | None] = mapped_column(String(40))
+    memory_ids: Mapped[list[Any]] = mapped_column(default=list)
+    completion_tokens: Mapped[int | None]
+    elapsed_s: Mapped[float | None]
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
+class Hypothesis(Record):
+    """A cluster of equal answers."""
+
+    __tablename__ = "hypotheses"
+    __table_args__ = (UniqueConstraint("debate_id", "key"),)
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("hyp"))
+    debate_id: Mapped[str] = mapped_column(ForeignKey("debates.id", ondelete="CASCADE"))
+    key: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    supporters: Mapped[list[Any]]
+    posterior: Mapped[float]
+    status: Mapped[str] = mapped_column(String(16), default="open")
+
+
+class Verdict(Record):
+    """What the society reports."""
+
+    __tablename__ = "verdicts"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("vdt"))
+    debate_id: Mapped[str] = mapped_column(ForeignKey("debates.id", ondelete="CASCADE"), unique=True)
+    answer: Mapped[str | None] = mapped_column(Text)
+    answer_key: Mapped[str | None] = mapped_column(Text)
+    confidence: Mapped[float | None]
+    rule: Mapped[str] = mapped_column(String(64))
+    tie: Mapped[str | None] = mapped_column(String(200))
+    """How a tie was broken, None where there was none."""
+    dissent: Mapped[list[Any]]
+    coverage: Mapped[dict[str, Any]]
+    degraded: Mapped[bool]
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
+class Job(Record):
+    """The ledger: the truth about background work. The broker only rings the bell."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_due", "state", "not_before", "lease_until"),
+        CheckConstraint("state in ('queued','leased','done','failed','dead','cancelled')", name="state"),
+    )
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("job"))
+    kind: Mapped[str] = mapped_column(String(32))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    subject_id: Mapped[str] = mapped_column(String(40), index=True)
+    """The agent or debate that it works on; at most one job per subject and kind runs at a time."""
+    idempotency_key: Mapped[str] = mapped_column(String(200), unique=True)
+    payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    state: Mapped[str] = mapped_column(String(16), default="queued")
+    token: Mapped[int] = mapped_column(BigInteger, default=0)
+    lease_until: Mapped[float | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    max_attempts: Mapped[int] = mapped_column(default=5)
+    not_before: Mapped[float] = mapped_column(default=0.0)
+    nudged_at: Mapped[float | None]
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    progress: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """{stage, done, total, note}: what a progress bar shows."""
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[float] = mapped_column(default=now)
+    finished_at: Mapped[float | None]
+
+
+class TrainingRun(Record):
+    """One attempt at one improvement: its recipe, its measurements, the gate's decision and reasons."""
+
+    __tablename__ = "training_runs"
+    __table_args__ = (UniqueConstraint("job_id", "token", "stage"),)
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("run"))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    token: Mapped[int] = mapped_column(BigInteger)
+    stage: Mapped[str] = mapped_column(String(32))
+    """preferences or environment."""
+    agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"), index=True)
+    parent_version_id: Mapped[str | None] = mapped_column(String(40))
+    recipe: Mapped[dict[str, Any]]
+    data_sha256: Mapped[str | None] = mapped_column(String(64))
+    steps: Mapped[list[Any]] = mapped_column(default=list)
+    """One dict per optimiser step: loss, reward, kl, entropy, length, gradient norm."""
+    gate: Mapped[dict[str, Any] | None]
+    decision: Mapped[str | None] = mapped_column(String(16))
+    """published, refused or skipped."""
+    reasons: Mapped[list[Any]] = mapped_column(default=list)
+    created_at: Mapped[float] = mapped_column(default=now)
+    finished_at: Mapped[float | None]
+
+
+class Rollout(Record):
+    """One sampled completion with every score it was given; a score that was not given is None."""
+
+    __tablename__ = "rollouts"
+    __table_args__ = (Index("ix_rollouts_run_step", "run_id", "step"),)
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("rol"))
+    run_id: Mapped[str] = mapped_column(ForeignKey("training_runs.id", ondelete="CASCADE"))
+    step: Mapped[int]
+    group: Mapped[int]
+    prompt: Mapped[str] = mapped_column(Text)
+    completion: Mapped[str] = mapped_column(Text)
+    rewards: Mapped[dict[str, Any]]
+    """Reward name → value or None."""
+    advantage: Mapped[float | None]
+    finish_reason: Mapped[str] = mapped_column(String(16))
+
+
+class AdapterVersion(Record):
+    """An immutable adapter on disk; the agent's live pointer moves in the transaction that writes this row."""
+
+    __tablename__ = "adapter_versions"
+    __table_args__ = (UniqueConstraint("agent_id", "number"), UniqueConstraint("job_id", "token"))
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("adv"))
+    agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"), index=True)
+    number: Mapped[int]
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    token: Mapped[int] = mapped_column(BigInteger)
+    parent_id: Mapped[str | None] = mapped_column(String(40))
+    path: Mapped[str] = mapped_column(String(500))
+    """Folder relative to the adapters folder."""
+    sha256: Mapped[str] = mapped_column(String(64))
+    base_sha256: Mapped[str] = mapped_column(String(64))
+    evaluation: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
+class Disclosure(Record):
+    """A memory that was shown to a debate: its owner can read the whole list."""
+
+    __tablename__ = "disclosures"
+    __table_args__ = (UniqueConstraint("debate_id", "memory_id"),)
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("dsc"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    memory_id: Mapped[str] = mapped_column(String(40))
+    debate_id: Mapped[str] = mapped_column(ForeignKey("debates.id", ondelete="CASCADE"))
+    audience: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[float] = mapped_column(default=now)
