@@ -1,0 +1,1 @@
+"""One personal agent, and the models behind it."""

@@ -1,0 +1,190 @@
+"""One person's agent. Doors: `PersonalAgent.reply` (chat) and `PersonalAgent.propose` (its seat in a debate).
+
+A reply walks: recall what bears on the question → build the prompt → stream from the model → store both turns and
+remember what the owner stated. Nothing is stored when the model breaks off, so a retried request stores its turns
+once; the turns are durable before the caller sees the finish. A debate's question recalls only what the audience may
+see, and nothing of it is remembered here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field, replace
+
+from agents.backend import AdapterRef, ChatBackend
+from agents.conversations import Conversations, NewTurn
+from agents.messages import Delta, Message, SamplingParams
+from agents.prompts import MemoryLine, final_answer, is_unknown, propose, system
+from personal_data.errors import InvalidInput
+from personal_data.memory import Hit, Memory, NewMemory
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose agent this is and what it runs on, read from the records for one request."""
+
+    agent_id: str
+    user_id: str
+    handle: str
+    owner_name: str
+    lineage: str
+    instructions: tuple[str, ...] = ()
+    adapter: AdapterRef | None = None
+
+
+@dataclass(slots=True)
+class Turn:
+    """A reply on its way. `message_id` is set once the turn is stored, just before the last delta is yielded."""
+
+    conversation_id: str | None
+    hits: list[Hit]
+    adapter_version_id: str | None
+    deltas: AsyncGenerator[Delta, None] = field(repr=False)
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An agent's answer to a society's question; `answer` None means that it abstains."""
+
+    answer: str | None
+    argument: str
+    memory_ids: tuple[str, ...]
+    parsed: bool
+    completion_tokens: int
+
+
+class PersonalAgent:
+    """An agent ready to answer for one owner."""
+
+    def __init__(
+        self, identity: Identity, *, backend: ChatBackend, memory: Memory, conversations: Conversations, recall_k: int
+    ) -> None:
+        self.identity = identity
+        self._backend = backend
+        self._memory = memory
+        self._conversations = conversations
+        self._recall_k = recall_k
+
+    @property
+    def id(self) -> str:
+        return self.identity.agent_id
+
+    @property
+    def user_id(self) -> str:
+        return self.identity.user_id
+
+    async def reply(
+        self,
+        history: Sequence[Message],
+        params: SamplingParams,
+        *,
+        conversation_id: str | None = None,
+        request_id: str | None = None,
+    ) -> Turn:
+        """Answer the last message of `history`, which must be the owner's.
+
+        System messages of the caller are kept, after the agent's own. With `conversation_id` the turns are appended to
+        that conversation, otherwise a new one is opened; `request_id` makes a retry store its turns once.
+
+        Raises:
+            InvalidInput: no user message at the end, or an empty one.
+            NotFound: the conversation is not this owner's.
+            BackendError: from the deltas, when the model fails; nothing is stored then.
+        """
+        question = _last_user_text(history)
+        if conversation_id is not None:
+            await asyncio.to_thread(self._conversations.check_owner, conversation_id, self.identity.user_id)
+        hits = await asyncio.to_thread(self._recall, question, audience=None)
+        adapter = self.identity.adapter
+        turn = Turn(conversation_id, hits, adapter.name if adapter else None, deltas=_nothing())
+        turn.deltas = self._stream_and_store(turn, question, self._prompt(history, hits), params, request_id)
+        return turn
+
+    async def propose(self, question: str, *, audience: str, params: SamplingParams) -> Proposal:
+        """Think about a society's question with the memories that its audience may see.
+
+        Raises:
+            BackendError: the model failed; the caller records an absence.
+        """
+        hits = await asyncio.to_thread(self._recall, question, audience=audience)
+        completion = await self._backend.complete(
+            self._prompt([propose(question)], hits), params, adapter=self.identity.adapter
+        )
+        answer = final_answer(completion.text)
+        return Proposal(
+            answer=None if answer is None or is_unknown(answer) else answer,
+            argument=completion.text.strip(),
+            memory_ids=tuple(hit.id for hit in hits),
+            parsed=answer is not None,
+            completion_tokens=completion.usage.completion_tokens,
+        )
+
+    def prompt_for(self, history: Sequence[Message]) -> list[Message]:
+        """The messages that the model would see now, for feedback to learn from. Blocks: call it off the event loop."""
+        return self._prompt(history, self._recall(_last_user_text(history), audience=None))
+
+    def _recall(self, question: str, *, audience: str | None) -> list[Hit]:
+        return self._memory.recall(self.identity.user_id, question, self._recall_k, audience=audience)
+
+    def _prompt(self, history: Sequence[Message], hits: Sequence[Hit]) -> list[Message]:
+        lines = [MemoryLine(hit.speaker, hit.text) for hit in hits]
+        own = system(self.identity.owner_name, lines, self.identity.instructions)
+        callers = [message.content for message in history if message.role == "system"]
+        content = "\n".join([own.content, *callers])
+        return [replace(own, content=content), *(message for message in history if message.role != "system")]
+
+    async def _stream_and_store(
+        self, turn: Turn, question: str, prompt: Sequence[Message], params: SamplingParams, request_id: str | None
+    ) -> AsyncGenerator[Delta, None]:
+        text: list[str] = []
+        stream = self._backend.stream(prompt, params, adapter=self.identity.adapter)
+        try:
+            async for delta in stream:
+                text.append(delta.text)
+                if delta.finish_reason is not None:
+                    await asyncio.to_thread(self._store, turn, question, "".join(text), delta.finish_reason, request_id)
+                yield delta
+        finally:
+            await stream.aclose()
+
+    def _store(self, turn: Turn, question: str, answer: str, finish_reason: str, request_id: str | None) -> None:
+        stored = self._conversations.append(
+            NewTurn(
+                user_id=self.identity.user_id,
+                agent_id=self.identity.agent_id,
+                conversation_id=turn.conversation_id,
+                question=question,
+                answer=answer,
+                finish_reason=finish_reason,
+                request_id=request_id,
+                memory_ids=tuple(hit.id for hit in turn.hits),
+                adapter_version_id=turn.adapter_version_id,
+            )
+        )
+        turn.conversation_id, turn.message_id = stored.conversation_id, stored.message_id
+        if _states_something(question):
+            source = (f"message:{stored.question_id}",)
+            self._memory.remember(
+                self.identity.user_id,
+                [NewMemory(question, speaker=self.identity.owner_name, kind="turn", sources=source)],
+            )
+
+
+async def _nothing() -> AsyncGenerator[Delta, None]:
+    return
+    yield Delta()
+
+
+def _last_user_text(history: Sequence[Message]) -> str:
+    if not history or history[-1].role != "user":
+        raise InvalidInput("the last message must have the role `user`", param="messages")
+    if not history[-1].content.strip():
+        raise InvalidInput("the last message is empty", param="messages")
+    return history[-1].content
+
+
+def _states_something(text: str) -> bool:
+    """Questions and small talk stay in the conversation; only statements are recalled later."""
+    return not text.rstrip().endswith("?") and len(text.split()) >= 3

@@ -1,0 +1,110 @@
+"""Every prompt Folkmoot sends to a model, named and versioned.
+
+The built-in nursery model is trained on these very formats (`training/nursery/corpus.py` calls these functions), so a
+changed wording needs a new `VERSION` and a retrained nursery; other bases read them as plain English. Text that comes
+from people or from other agents enters user messages as quoted data, never as system text.
+
+An answer that must be compared ends with a line `answer: ...`; `training` and `society` read it with
+`final_answer`. Comparing is done in code, never by a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agents.messages import Message
+
+VERSION = 1
+
+UNKNOWN = "I do not know"
+"""What an agent says when neither its memories nor its own knowledge tell."""
+
+SHOW_WORK = "Show your work, then end with `answer:`."
+AT_ONCE = "Answer at once."
+_ANSWER = "answer:"
+_VERDICT = "verdict:"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLine:
+    """One recalled memory as the prompt shows it: who said it, and what."""
+
+    speaker: str
+    text: str
+
+
+def system(owner: str, memories: Sequence[MemoryLine] = (), instructions: Sequence[str] = ()) -> Message:
+    """Who the agent is, its owner's standing instructions, and what was recalled for this question."""
+    lines = [f"You are {owner}'s agent.", *instructions]
+    if memories:
+        lines.append("Memories:")
+        lines += [f"- {_one_line(memory.speaker)}: {_one_line(memory.text)}" for memory in memories]
+    return Message("system", "\n".join(lines))
+
+
+def at_once(question: str) -> Message:
+    """The bare question, to be answered without work."""
+    return Message("user", f"{question}\n{AT_ONCE}")
+
+
+def propose(question: str) -> Message:
+    """A question to think about before answering. Also the frozen and blind judge: it never sees a proposal."""
+    return Message("user", f"{question}\n{SHOW_WORK}")
+
+
+def review(question: str, proposed: str, argument: str) -> Message:
+    """Check somebody's hypothesis. The verdict is the comparison, in code, of the reviewer's own answer with it."""
+    return Message(
+        "user", f"{question}\nProposed: {_one_line(proposed)}\nBecause: {_one_line(argument)}\nCheck it. {SHOW_WORK}"
+    )
+
+
+def resolve(question: str, hypotheses: Sequence[tuple[str, str]]) -> Message:
+    """Solve again, knowing the surviving (answer, status) hypotheses, without authors, counts or confidence."""
+    lines = [f"- {_one_line(answer)} ({_one_line(status)})" for answer, status in hypotheses]
+    return Message("user", "\n".join([question, "Proposed:", *lines, f"Solve it again. {SHOW_WORK}"]))
+
+
+def judge(question: str, answer: str) -> Message:
+    """Pointwise verdict on a shown answer. The nursery is near chance at this: measure a judge before use."""
+    return Message(
+        "user",
+        f"{question}\nProposed: {_one_line(answer)}\n"
+        f"Is it right? Show your work, then end with `{_VERDICT}` yes or no.",
+    )
+
+
+def judge_pair(question: str, first: str, second: str) -> Message:
+    """Pairwise verdict between two shown answers."""
+    return Message(
+        "user",
+        f"{question}\nA: {_one_line(first)}\nB: {_one_line(second)}\n"
+        f"Which is better? Show your work, then end with `{_VERDICT}` A or B.",
+    )
+
+
+def final_answer(text: str) -> str | None:
+    """What follows the last `answer:` in a completion, or None when the model did not close its work."""
+    return _after_last(text, _ANSWER)
+
+
+def final_verdict(text: str) -> str | None:
+    """What follows the last `verdict:` in a completion, or None."""
+    return _after_last(text, _VERDICT)
+
+
+def is_unknown(answer: str) -> bool:
+    """Whether an answer admits that it is not known."""
+    return answer.strip().rstrip(".").casefold() == UNKNOWN.casefold()
+
+
+def _after_last(text: str, marker: str) -> str | None:
+    _, found, tail = text.rpartition(marker)
+    lines = tail.strip().splitlines()
+    return lines[0].strip() if found and lines else None
+
+
+def _one_line(text: str) -> str:
+    """Quoted text keeps to its line, so that it cannot pose as another part of the prompt."""
+    return " ".join(text.split())

@@ -1,0 +1,97 @@
+"""A debate as its asker reads it: as data and as text. Built from the records alone, at any time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from personal_data.records import Agent, Debate, Hypothesis, Position, Verdict
+
+
+def report(session: Session, debate: Debate) -> dict[str, Any]:
+    """Everything known of a debate so far; `verdict` is None until it is done."""
+    handles = dict(session.execute(select(Agent.id, Agent.handle).where(Agent.id.in_(debate.panel))).tuples())
+    positions = session.scalars(select(Position).where(Position.debate_id == debate.id).order_by(Position.created_at))
+    hypotheses = session.scalars(
+        select(Hypothesis).where(Hypothesis.debate_id == debate.id).order_by(Hypothesis.posterior.desc())
+    )
+    verdict = session.scalar(select(Verdict).where(Verdict.debate_id == debate.id))
+    return {
+        "id": debate.id,
+        "question": debate.question,
+        "state": debate.state,
+        "error": debate.error,
+        "outcome": debate.outcome,
+        "seed": debate.seed,
+        "created_at": debate.created_at,
+        "finished_at": debate.finished_at,
+        "panel": [handles.get(agent_id, agent_id) for agent_id in debate.panel],
+        "positions": [_position(position, handles) for position in positions],
+        "hypotheses": [
+            {
+                "key": hypothesis.key,
+                "answer": hypothesis.text,
+                "supporters": [handles.get(agent_id, agent_id) for agent_id in hypothesis.supporters],
+                "posterior": hypothesis.posterior,
+            }
+            for hypothesis in hypotheses
+        ],
+        "verdict": None if verdict is None else _verdict(verdict),
+    }
+
+
+def as_text(debate: dict[str, Any]) -> str:
+    """The report as a few plain lines: what is missing first, then the answer, its confidence and the dissent."""
+    verdict = debate["verdict"]
+    if verdict is None:
+        return f"The debate is not finished: {debate['error'] or debate['state']}."
+    lines = []
+    if verdict["degraded"]:
+        lines.append("Degraded: too few members were heard to rely on this.")
+    if verdict["answer"] is None:
+        lines.append("Nobody in this society knows.")
+    else:
+        lines.append(f"{verdict['answer']} (confidence {verdict['confidence']:.0%}, {verdict['rule']})")
+    for hypothesis in debate["hypotheses"]:
+        label = "for" if hypothesis["key"] == verdict["answer_key"] else "dissent"
+        lines.append(f"  {label} {hypothesis['answer']!r}: {', '.join(hypothesis['supporters'])}")
+    silent = [
+        f"{position['agent']} ({position['cause'] or 'does not know'})"
+        for position in debate["positions"]
+        if position["status"] != "answered"
+    ]
+    if silent:
+        lines.append(f"  no answer: {', '.join(silent)}")
+    return "\n".join(lines)
+
+
+def _position(position: Position, handles: dict[str, str]) -> dict[str, Any]:
+    return {
+        "id": position.id,
+        "agent": handles.get(position.agent_id, position.agent_id),
+        "round": position.round,
+        "status": position.status,
+        "answer": position.answer,
+        "argument": position.argument,
+        "cause": position.cause,
+        "lineage": position.lineage,
+        "adapter": position.adapter_version_id,
+        "memories_shown": len(position.memory_ids),
+        "completion_tokens": position.completion_tokens,
+        "elapsed_s": position.elapsed_s,
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "answer": verdict.answer,
+        "answer_key": verdict.answer_key,
+        "confidence": verdict.confidence,
+        "rule": verdict.rule,
+        "tie": verdict.tie,
+        "dissent": verdict.dissent,
+        "coverage": verdict.coverage,
+        "degraded": verdict.degraded,
+    }
