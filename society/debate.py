@@ -16,7 +16,7 @@ from typing import Any
 os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
 os.environ.setdefault("LANGSMITH_TRACING", "false")
 
-from langgraph.errors import NodeError
+from langgraph.errors import NodeError, NodeTimeoutError
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Send, TimeoutPolicy
@@ -58,6 +58,8 @@ async def run_debate(
     )
     start: DebateState = {"debate_id": debate_id, "panel": list(debate.panel), "events": []}
     await _graph().ainvoke(start, context=room)
+    for fault in room.faults:
+        raise fault
 
 
 def _read(database: Database, debate_id: str) -> tuple[Debate, str]:
@@ -99,12 +101,15 @@ async def _member(state: Seat, *, runtime: Runtime[Room]) -> dict[str, Any]:
 
 
 async def _absent(state: Seat, error: NodeError, runtime: Runtime[Room]) -> dict[str, Any]:
-    cause = error.error
+    """A member's fault is an absence. LangGraph drops what a handler raises: ours waits for `run_debate`."""
+    cause = TimeoutError() if isinstance(error.error, NodeTimeoutError) else error.error
     if isinstance(cause, LeaseLost) or not isinstance(cause, FolkmootError | TimeoutError):
-        raise cause  # our own fault, or no longer our debate: never an absence
+        runtime.context.faults.append(cause)
+        return {"events": []}
     return {"events": [await nodes.mark_absent(runtime.context, state, cause)]}
 
 
 async def _aggregate(state: DebateState, *, runtime: Runtime[Room]) -> dict[str, Any]:
-    await asyncio.to_thread(nodes.aggregate, runtime.context, state)
+    if not runtime.context.faults:
+        await asyncio.to_thread(nodes.aggregate, runtime.context, state)
     return {}

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from agents.messages import SamplingParams
@@ -50,6 +51,8 @@ class Room:
     """On the monotonic clock."""
     fence: Callable[[Session], None]
     finish: Callable[[Session], None]
+    faults: list[BaseException] = field(default_factory=list)
+    """What went wrong on our side while members thought; nothing is aggregated then."""
 
     def remaining_s(self) -> float:
         return max(0.05, self.closes_at - time.monotonic())
@@ -127,18 +130,26 @@ def _position(seat: Seat, agent: PersonalAgent, proposal: Proposal, elapsed_s: f
 
 
 def _keep(room: Room, position: Position, owner_id: str | None) -> dict[str, Any]:
-    with room.database.session() as session:
-        room.fence(session)
-        session.add(position)
-        if owner_id is not None:
-            disclose(
-                session,
-                user_id=owner_id,
-                debate_id=position.debate_id,
-                audience=room.audience,
-                memory_ids=position.memory_ids,
-            )
-    return _event(position)
+    """Store a position once: a member's last answer and its timeout may arrive together, and the first one stands."""
+    try:
+        with room.database.session() as session:
+            room.fence(session)
+            session.add(position)
+            session.flush()
+            if owner_id is not None:
+                disclose(
+                    session,
+                    user_id=owner_id,
+                    debate_id=position.debate_id,
+                    audience=room.audience,
+                    memory_ids=position.memory_ids,
+                )
+        return _event(position)
+    except IntegrityError:
+        seat = Seat(debate_id=position.debate_id, round=position.round, agent_id=position.agent_id)
+        if (stored := _stored(room, seat)) is None:
+            raise
+        return _event(stored)
 
 
 def _stored(room: Room, seat: Seat) -> Position | None:

@@ -12,7 +12,7 @@ from personal_data.records import Agent, Debate, Hypothesis, Position, Verdict
 
 def report(session: Session, debate: Debate) -> dict[str, Any]:
     """Everything known of a debate so far; `verdict` is None until it is done."""
-    handles = dict(session.execute(select(Agent.id, Agent.handle).where(Agent.id.in_(debate.panel))).tuples())
+    handles = dict(session.execute(select(Agent.id, Agent.handle).where(Agent.id.in_(debate.panel))).tuples().all())
     positions = session.scalars(select(Position).where(Position.debate_id == debate.id).order_by(Position.created_at))
     hypotheses = session.scalars(
         select(Hypothesis).where(Hypothesis.debate_id == debate.id).order_by(Hypothesis.posterior.desc())

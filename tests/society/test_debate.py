@@ -207,3 +207,14 @@ def test_bad_questions_and_strangers_are_refused(village: Village) -> None:
     village_debate = Debate(society_id="x", user_id=ada.id, question="?", panel=[], seed=0, deadline_s=1.0)
     with village.database.reading() as session, pytest.raises(NotFound):
         for_reader(session, user_id=cleo.id, debate_id=village_debate.id or "dbt_none")
+
+
+def test_our_own_fault_is_raised_and_never_counted_as_an_absence(village: Village) -> None:
+    ada = village.add("ada", says("answer: 4"))
+    ben = village.add("ben", raises(ZeroDivisionError("a bug of ours")))
+    village.found(ada, ben)
+    debate_id = ask(village, ada)
+    with pytest.raises(ZeroDivisionError):
+        run(village, debate_id)
+    assert read(village, debate_id)["state"] == "queued"
+    assert [row["agent"] for row in read(village, debate_id)["positions"]] == ["ada"]
