@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from personal_data.database import Database
-from personal_data.errors import NotFound
+from personal_data.errors import Conflict, NotFound
 from personal_data.records import ChatMessage, Conversation
 
 
@@ -53,6 +53,7 @@ class Conversations:
 
         Raises:
             NotFound: the conversation is not this owner's.
+            Conflict: the `request_id` was used for another question.
         """
         with self._database.session() as session:
             if (stored := _stored(session, turn)) is not None:
@@ -128,4 +129,6 @@ def _stored(session: Session, turn: NewTurn) -> StoredTurn | None:
     rows = {row.role: row for row in session.scalars(query)}
     if not rows:
         return None
+    if rows["user"].content != turn.question:
+        raise Conflict(f"Idempotency-Key {turn.request_id!r} was used for another question; use a new one")
     return StoredTurn(rows["user"].conversation_id, rows["user"].id, rows["assistant"].id)

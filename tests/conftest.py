@@ -21,8 +21,11 @@ from personal_data import settings as settings_module
 from personal_data.database import Database
 from personal_data.records import Record
 from personal_data.settings import Settings
+from tests.chroma import free_port, start_chroma
 from tests.guard import sitecustomize as socket_guard
+from tests.village import Village
 
+ROOT = Path(__file__).parent.parent
 GUARD = Path(socket_guard.__file__).parent
 POSTGRESQL = "postgresql://postgres@127.0.0.1:5432"
 
@@ -31,7 +34,7 @@ POSTGRESQL = "postgresql://postgres@127.0.0.1:5432"
 def _guarded_children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Processes that tests start load the guard too, and write to the same record."""
     record = tmp_path_factory.mktemp("sockets") / "attempts"
-    path = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(GUARD), str(ROOT), os.environ.get("PYTHONPATH")]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path)
         patch.setenv(socket_guard.RECORD, str(record))
@@ -114,6 +117,22 @@ def any_database(request: pytest.FixtureRequest) -> Database:
     """Runs the test once on each database that Folkmoot keeps its records in."""
     found: Database = request.getfixturevalue("database" if request.param == "sqlite" else "postgresql")
     return found
+
+
+@pytest.fixture(scope="session")
+def chroma_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Chroma server for all tests."""
+    port = free_port()
+    process = start_chroma(tmp_path_factory.mktemp("chroma"), port)
+    yield f"http://127.0.0.1:{port}"
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def village(any_database: Database) -> Village:
+    """People with scripted agents, on each database."""
+    return Village(any_database)
 
 
 def require_server(name: str, port: int) -> None:

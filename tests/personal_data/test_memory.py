@@ -13,7 +13,7 @@ from personal_data.memory import Memory, NewMemory
 from personal_data.records import Agent, Debate, MemoryOutbox, Model, Society, User, new_id
 from personal_data.records import Memory as MemoryRow
 from personal_data.sharing import disclose, disclosures
-from tests.personal_data.conftest import free_port
+from tests.chroma import free_port
 
 AWAY = "http://127.0.0.1:1"
 FACTS = ["My cat is called Miro.", "My sister lives in Oslo.", "The code of my door is 4711.", "My boat is green."]

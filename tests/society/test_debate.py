@@ -17,7 +17,7 @@ from society.debate import run_debate
 from society.intake import for_reader, open_debate
 from society.membership import accept, create_society, invite, leave
 from society.report import as_text, report
-from tests.society.conftest import Village, from_memory, says
+from tests.village import Village, from_memory, says
 
 
 def accepts(session: Session) -> None:

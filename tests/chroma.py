@@ -1,4 +1,4 @@
-"""A real Chroma server for the tests of memory, started once."""
+"""Starting a real Chroma server on loopback."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from personal_data.errors import IndexUnavailable
 from personal_data.index import ChromaIndex
@@ -40,12 +37,3 @@ def start_chroma(folder: Path, port: int) -> subprocess.Popen[bytes]:
                 process.kill()
                 raise
             time.sleep(0.1)
-
-
-@pytest.fixture(scope="session")
-def chroma_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = free_port()
-    process = start_chroma(tmp_path_factory.mktemp("chroma"), port)
-    yield f"http://127.0.0.1:{port}"
-    process.kill()
-    process.wait()

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
-import pytest
-
 from agents.backend import AdapterRef
 from agents.conversations import Conversations
 from agents.directory import create_user
@@ -104,8 +102,3 @@ def from_memory(messages: Sequence[Message]) -> str:
     """Answers with the memory lines of its prompt, or says that it does not know."""
     lines = [line for line in messages[0].content.splitlines() if line.startswith("- ")]
     return f"{lines[0]}\nanswer: {lines[0].split()[-1]}" if lines else "No memory tells.\nanswer: I do not know"
-
-
-@pytest.fixture
-def village(any_database: Database) -> Village:
-    return Village(any_database)

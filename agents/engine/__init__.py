@@ -1,0 +1,1 @@
+"""The engine: one base model in memory, every adapter beside it."""

@@ -1,0 +1,208 @@
+"""The engine's one thread of work: requests wait in a bounded queue, join the running batch, and are told each token.
+
+Door: `Scheduler`. `submit` and `cancel` may be called from any thread; a job's `tell` is called from the engine's one.
+First come, first served: a prompt joins as soon as its samples find rows and its adapter a slot.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from agents.engine.generation import Batch, Prompt, Step, fits
+from agents.engine.residents import Registered, Residents
+from personal_data.errors import AdapterError, BackendError, FolkmootError, Overloaded
+
+log = logging.getLogger(__name__)
+
+Told = Sequence[Step] | FolkmootError
+"""What a job is told: what its samples got in one step, or why nothing more will come."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One request: prompts under one adapter. `tell` receives steps until every sample is done, or one error."""
+
+    prompts: list[Prompt]
+    adapter: Registered | None
+    tell: Callable[[Told], object] = lambda _: None
+    cancelled: bool = False
+
+
+@dataclass
+class Counts:
+    """What /metrics shows; written by the engine's thread only, but for `rejected`."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    finished: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    rejected: int = 0
+
+
+@dataclass
+class _Waiting:
+    job: Job
+    prompt: Prompt
+
+
+@dataclass
+class Scheduler:
+    """Runs a batch in a thread of its own.
+
+    Args:
+        max_rows: samples that decode together.
+        max_waiting: prompts that may wait; more are refused.
+    """
+
+    batch: Batch
+    residents: Residents
+    max_rows: int = 64
+    max_waiting: int = 256
+    counts: Counts = field(default_factory=Counts)
+
+    def __post_init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[_Waiting] = deque()
+        self._running: dict[Prompt, Job] = {}
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    @property
+    def waiting(self) -> int:
+        """Prompts in the queue."""
+        return len(self._waiting)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the thread after its current step; jobs that have not ended are told so."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def submit(self, job: Job) -> None:
+        """Put a job's prompts into the queue.
+
+        Raises:
+            Overloaded: the queue is full.
+            BackendError: the engine is shutting down.
+        """
+        with self._changed:
+            if self._closed:
+                raise BackendError("the engine is shutting down")
+            if self._waiting and len(self._waiting) + len(job.prompts) > self.max_waiting:
+                self.counts.rejected += 1
+                raise Overloaded("the engine's queue is full; try again in a moment", retry_after=1.0)
+            self._waiting.extend(_Waiting(job, prompt) for prompt in job.prompts)
+            self._changed.notify()
+
+    def cancel(self, job: Job) -> None:
+        """Free what a job holds before the next step; nothing happens when it has ended."""
+        with self._changed:
+            job.cancelled = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while self._await_work():
+            try:
+                self._turn()
+            except Exception as error:  # the thread's outermost edge: one fault must not end all service
+                log.exception("the engine's step failed; %d prompts are lost", len(self._running))
+                self._abandon(BackendError(f"the engine failed: {type(error).__name__}"))
+        self._abandon(BackendError("the engine is shutting down"))
+
+    def _await_work(self) -> bool:
+        with self._changed:
+            while not (self._closed or self._waiting or self._running):
+                self._changed.wait()
+            return not self._closed
+
+    def _turn(self) -> None:
+        self._drop_cancelled()
+        if group := self._next_group():
+            self._tell(self.batch.join(group))
+        if self.batch.rows:
+            self._tell(self.batch.step())
+
+    def _drop_cancelled(self) -> None:
+        for prompt in [prompt for prompt, job in self._running.items() if job.cancelled]:
+            self.batch.leave(prompt)
+            self._end(prompt)
+            self.counts.cancelled += 1
+        with self._changed:
+            kept = [item for item in self._waiting if not item.job.cancelled]
+            self.counts.cancelled += len(self._waiting) - len(kept)
+            self._waiting = deque(kept)
+
+    def _next_group(self) -> list[Prompt]:
+        """Prompts off the front of the queue to prefill together."""
+        group: list[Prompt] = []
+        free = self.max_rows - self.batch.rows
+        while (item := self._front()) and fits(group, item.prompt, free):
+            try:
+                slot = self.residents.acquire(item.job.adapter)
+            except AdapterError as error:
+                self._fail(item.job, error)
+                continue
+            if slot is None:
+                break
+            with self._changed:
+                self._waiting.popleft()
+            item.prompt.slot = slot
+            self._running[item.prompt] = item.job
+            group.append(item.prompt)
+            free -= item.prompt.n
+        return group
+
+    def _front(self) -> _Waiting | None:
+        with self._changed:
+            return self._waiting[0] if self._waiting else None
+
+    def _tell(self, steps: Sequence[Step]) -> None:
+        """Tell each job its part, and let go of prompts whose samples are all done."""
+        parts: dict[Prompt, list[Step]] = {}
+        for step in steps:
+            parts.setdefault(step.prompt, []).append(step)
+        for prompt, part in parts.items():
+            if (job := self._running.get(prompt)) is None:  # another prompt of its job has just failed
+                continue
+            self.counts.completion_tokens += len(part)
+            if any(step.sample.failed for step in part):
+                self.batch.leave(prompt)
+                self._fail(job, BackendError("the model gives values that are not finite; its adapter has diverged"))
+                continue
+            job.tell(part)
+            if all(sample.done for sample in prompt.samples):
+                self._end(prompt)
+                self.counts.finished += 1
+                self.counts.prompt_tokens += len(prompt.ids)
+
+    def _fail(self, job: Job, error: FolkmootError) -> None:
+        """End a whole job with an error: its running prompts and those that still wait."""
+        for prompt in [prompt for prompt, owner in self._running.items() if owner is job]:
+            self.batch.leave(prompt)
+            self._end(prompt)
+        with self._changed:
+            self._waiting = deque(item for item in self._waiting if item.job is not job)
+        self.counts.failed += 1
+        job.tell(error)
+
+    def _end(self, prompt: Prompt) -> None:
+        self.residents.release(self._running.pop(prompt).adapter)
+
+    def _abandon(self, error: FolkmootError) -> None:
+        """Tell every running job, and at shutdown every waiting one, that it is lost."""
+        self.batch.clear()
+        jobs = set(self._running.values())
+        if self._closed:
+            jobs |= {item.job for item in self._waiting}
+        for job in jobs:
+            self._fail(job, error)

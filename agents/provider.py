@@ -1,0 +1,163 @@
+"""Third-party models through litellm's SDK: the only file that imports it.
+
+Door: `ProviderBackend`. litellm is imported on first use (it takes seconds) and with its switches set before, so that
+it fetches no price list, reads no .env file and keeps no cache. A provider serves no adapters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from types import ModuleType
+from typing import Any
+
+from agents.backend import AdapterRef
+from agents.endpoint import gather
+from agents.messages import Completion, Delta, FinishReason, Message, SamplingParams, TokenLogprob, Usage
+from personal_data.errors import BackendError, BackendTimeout, BackendUnavailable, ConfigurationError
+
+_SWITCHES = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_MODE": "PRODUCTION",
+    "OTEL_SDK_DISABLED": "true",
+}
+
+
+class ProviderBackend:
+    """One model of one provider.
+
+    Args:
+        model: litellm's name for it, for instance "openai/some-model".
+        api_base: another address than the provider's own.
+        api_key: the key, sent to that address only; without both, litellm looks for the provider's usual variable.
+        timeout_s: the longest one answer may take.
+    """
+
+    def __init__(
+        self, model: str, *, api_base: str | None = None, api_key: str | None = None, timeout_s: float = 120.0
+    ) -> None:
+        self.model = model
+        self._api_base = api_base
+        self._api_key = api_key
+        self._timeout_s = timeout_s
+
+    async def stream(
+        self, messages: Sequence[Message], params: SamplingParams, *, adapter: AdapterRef | None = None
+    ) -> AsyncGenerator[Delta, None]:
+        """Yield deltas; the last one carries `finish_reason` and `usage`. Closing the generator closes the connection.
+
+        Raises:
+            ConfigurationError: an adapter was asked for.
+            BackendUnavailable, BackendTimeout, BackendError: as `ChatBackend` says.
+        """
+        if adapter is not None:
+            raise ConfigurationError(f"{self.model} is a provider's model; it carries no adapters")
+        litellm = await asyncio.to_thread(_litellm)
+        from openai import OpenAIError  # what every error of litellm's descends from
+
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        async with aclosing(self._deltas(litellm, messages, params)) as deltas:
+            while True:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        delta = await anext(deltas)
+                except StopAsyncIteration:
+                    return
+                except (TimeoutError, litellm.exceptions.Timeout) as error:
+                    raise BackendTimeout(f"{self.model} did not answer within {self._timeout_s:g} s") from error
+                except OpenAIError as error:
+                    raise _mapped(litellm, self.model, error) from error
+                yield delta
+
+    async def complete(
+        self, messages: Sequence[Message], params: SamplingParams, *, adapter: AdapterRef | None = None
+    ) -> Completion:
+        """Return the whole completion. Raises as `stream`."""
+        return await gather(self.stream(messages, params, adapter=adapter), self.model)
+
+    async def aclose(self) -> None:
+        """Nothing is kept open between answers."""
+
+    async def _deltas(
+        self, litellm: ModuleType, messages: Sequence[Message], params: SamplingParams
+    ) -> AsyncGenerator[Delta, None]:
+        chunks = await litellm.acompletion(**self._arguments(messages, params))
+        finish: FinishReason | None = None
+        usage: Usage | None = None
+        try:
+            async for chunk in chunks:
+                if counted := getattr(chunk, "usage", None):
+                    usage = Usage(counted.prompt_tokens, counted.completion_tokens)
+                for choice in chunk.choices:
+                    finish = _finish(choice.finish_reason) or finish
+                    if delta := _delta(choice):
+                        yield delta
+        finally:
+            await chunks.aclose()
+        if finish is None:
+            raise BackendUnavailable(f"{self.model} broke off its answer")
+        yield Delta(finish_reason=finish, usage=usage or Usage(0, 0))
+
+    def _arguments(self, messages: Sequence[Message], params: SamplingParams) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "max_tokens": params.max_tokens,
+            "temperature": params.temperature,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "api_base": self._api_base,
+            "api_key": self._api_key or ("none" if self._api_base else None),  # never the environment's to elsewhere
+            "timeout": self._timeout_s,
+            "max_retries": 0,
+            "caching": False,
+        }
+        if params.top_p < 1:
+            arguments["top_p"] = params.top_p
+        if params.top_k:
+            arguments["top_k"] = params.top_k
+        if params.stop:
+            arguments["stop"] = list(params.stop)
+        if params.seed is not None:
+            arguments["seed"] = params.seed
+        if params.logprobs is not None:
+            arguments |= {"logprobs": True, "top_logprobs": params.logprobs}
+        return arguments
+
+
+def _litellm() -> ModuleType:
+    """litellm, imported once with its switches set before."""
+    os.environ.update(_SWITCHES)
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.turn_off_message_logging = True
+    return litellm
+
+
+def _delta(choice: Any) -> Delta | None:
+    text = choice.delta.content or ""
+    entries = (getattr(choice, "logprobs", None) or {}).get("content") or ()
+    logprobs = tuple(
+        TokenLogprob(entry["token"], entry["logprob"], tuple((o["token"], o["logprob"]) for o in entry["top_logprobs"]))
+        for entry in entries
+    )
+    return Delta(text, logprobs) if text or logprobs else None
+
+
+def _finish(reason: str | None) -> FinishReason | None:
+    if reason is None:
+        return None
+    return "length" if reason == "length" else "stop"
+
+
+def _mapped(litellm: ModuleType, model: str, error: Exception) -> BackendError:
+    """Our error for one of litellm's, with the first line of its message."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    status = getattr(error, "status_code", None)
+    kinds = litellm.exceptions
+    away = (kinds.APIConnectionError, kinds.ServiceUnavailableError, kinds.BadGatewayError)
+    unreachable = isinstance(error, away) or "Connection error" in text
+    return (BackendUnavailable if unreachable else BackendError)(f"{model}: {text}", status=status)
