@@ -1,0 +1,104 @@
+"""The training process: one job, one fresh interpreter, started and watched by a worker.
+
+`python -m training.child JOB_ID TOKEN [--parent PID]`. Exit 0: the job is finished. Otherwise the last line of stderr
+says why in one line; exit 65 means that trying again cannot help. It dies with its worker and gives way to the
+processes that people wait for. It never extends its own lease: a process that hangs must lose it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import OperationalError
+
+from personal_data.database import Database
+from personal_data.errors import Conflict, FolkmootError, InvalidInput, LeaseLost, NotFound, Unauthorized
+from personal_data.settings import Settings, load
+from training import ledger
+from training.ledger import Lease
+
+FINAL = 65
+"""Exit status (EX_DATAERR of sysexits.h): the job itself is at fault."""
+STOPPED = 128 + signal.SIGTERM
+_NICENESS = 10
+_PR_SET_PDEATHSIG = 1
+
+Progress = Callable[[str, int, int, str], None]
+"""(stage, done, total, note); leaves by SystemExit when the owner has cancelled the job."""
+Runner = Callable[[Settings, Database, Lease, Progress], Any]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one leased job; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m training.child", description="Run one leased job.")
+    parser.add_argument("job_id")
+    parser.add_argument("token", type=int)
+    parser.add_argument("--parent", type=int, help="process id of the worker to die with")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        _die_with(options.parent)
+        _give_way()
+        settings = load()
+        database = Database(settings.database)
+        lease = ledger.lease_of(database, options.job_id, options.token)
+        RUNNERS[lease.kind](settings, database, lease, reporter(database, lease))
+    except FolkmootError as error:
+        sys.stderr.write(f"{error}\n")
+        return FINAL if isinstance(error, (InvalidInput, NotFound, Conflict, Unauthorized)) else 1
+    return 0
+
+
+def reporter(database: Database, lease: Lease) -> Progress:
+    """What shows progress on the job's row, and notices that its owner has cancelled it."""
+
+    def report(stage: str, done: int, total: int, note: str = "") -> None:
+        try:
+            cancelled = ledger.progress(database, lease, stage, done, total, note)
+        except OperationalError:  # busy or restarting: what is shown may be late, what is published may not
+            return
+        if cancelled:
+            raise SystemExit(STOPPED)
+
+    return report
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    raise SystemExit(STOPPED)
+
+
+def _die_with(parent: int | None) -> None:
+    """Have the kernel kill us when the worker dies, however it dies; it may have done so already."""
+    if parent is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise LeaseLost("the worker died before its child began")
+
+
+def _give_way() -> None:
+    """Run after the processes that answer people, and be the first to go when memory runs out."""
+    os.nice(_NICENESS)
+    if sys.platform == "linux":
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _improve(settings: Settings, database: Database, lease: Lease, progress: Progress) -> None:
+    from training.improve import improve
+
+    improve(settings, database, lease, progress=progress)
+
+
+RUNNERS: dict[str, Runner] = {
+    "improve": _improve,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
