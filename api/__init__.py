@@ -1,0 +1,1 @@
+"""Doors for people and programs: the HTTP API, its client, the command line, the supervisor."""

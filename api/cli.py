@@ -1,0 +1,156 @@
+"""`folkmoot`: the command line. Door: `main`. Only the standard library is imported before a command is chosen.
+
+Every command is one function in `api/commands/`, named here as `module:function`. Whatever we raise on purpose becomes
+one line on stderr and a non-zero exit status, never a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+OUR_NAMES = ("agents", "society", "personal_data", "training")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; the result is the exit status."""
+    if (stranger := _stranger()) is not None:
+        print(f"folkmoot: {stranger}", file=sys.stderr)
+        return 1
+    arguments = _parser().parse_args(argv)
+    from personal_data.errors import FolkmootError
+
+    module, _, function = arguments.run.partition(":")
+    try:
+        return int(getattr(importlib.import_module(module), function)(arguments) or 0)
+    except FolkmootError as error:
+        print(f"folkmoot: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+    return 1
+
+
+def _stranger() -> str | None:
+    """Who owns one of our import names here, if it is not us (`openai-agents` installs a package `agents`)."""
+    root = Path(__file__).resolve().parent.parent
+    for name in OUR_NAMES:
+        spec = importlib.util.find_spec(name)
+        found = Path(spec.origin).resolve() if spec and spec.origin else None
+        if found is None or not found.is_relative_to(root / name):
+            return f"the import name {name!r} belongs to {_owner(name, found)} here; uninstall it and try again"
+    return None
+
+
+def _owner(name: str, found: Path | None) -> str:
+    import importlib.metadata
+
+    owners = importlib.metadata.packages_distributions().get(name, [])
+    others = sorted(set(owners) - {"folkmoot"})
+    return others[0] if others else str(found)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="folkmoot",
+        description="Personal agents that remember, meet in a society, and improve themselves.",
+        epilog="FOLKMOOT_KEY says who you are, FOLKMOOT_URL which Folkmoot (default: the one of your data folder).",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="", required=True)
+    _add_running(commands)
+    _add_talking(commands)
+    _add_societies(commands)
+    _add_learning(commands)
+    return parser
+
+
+def _command(commands: Commands, name: str, run: str, help: str, *, client: bool = True) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=help, description=help)
+    command.set_defaults(run=f"api.commands.{run}" if "." not in run else run)
+    if client:
+        command.add_argument("--json", action="store_true", help="print JSON")
+        command.add_argument("--url", help="which Folkmoot")
+    return command
+
+
+def _add_running(commands: Commands) -> None:
+    serve = _command(commands, "serve", "running:serve", "run the platform until Ctrl-C", client=False)
+    serve.add_argument("--port", type=int, help="port of the API (0: any free one)")
+    serve.add_argument("--host", help="address to bind (anything but loopback needs --allow-remote)")
+    serve.add_argument("--allow-remote", action="store_true", default=None, help="let other machines in")
+    demo = _command(commands, "demo", "api.demo:main", "see the three jobs on sample people", client=False)
+    demo.add_argument("--keep", metavar="FOLDER", help="keep the demo's data in this folder")
+    doctor = _command(commands, "doctor", "running:doctor", "check this installation and its data", client=False)
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    _command(commands, "status", "running:status", "what is running, and whether it answers")
+    user = _command(commands, "user", "running:user_add", "people", client=False).add_subparsers(required=True)
+    add = _command(user, "add", "running:user_add", "add a person with their agent; prints their key")
+    add.add_argument("handle")
+    add.add_argument("--name", help="how the agent calls its owner")
+    add.add_argument("--model", help="the model that their agent runs on")
+
+
+def _add_talking(commands: Commands) -> None:
+    chat = _command(commands, "chat", "talking:chat", "talk to your agent")
+    chat.add_argument("message", nargs="?", help="one message (without it: a conversation)")
+    chat.add_argument("--conversation", metavar="ID", help="continue this one")
+    chat.add_argument("--max-tokens", type=int, default=256)
+    remember = _command(commands, "remember", "talking:remember", "tell your agent a fact")
+    remember.add_argument("text")
+    remember.add_argument("--scope", default="private", help="private, public or society:<slug>")
+    recall = _command(commands, "recall", "talking:recall", "see what your agent recalls")
+    recall.add_argument("query")
+    recall.add_argument("-k", type=int, default=8, help="how many")
+    files = _command(commands, "import", "talking:import_files", "remember the lines of text files")
+    files.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    files.add_argument("--scope", default="private", help="private, public or society:<slug>")
+
+
+def _add_societies(commands: Commands) -> None:
+    society = _command(commands, "society", "debating:listing", "societies and seats", client=False)
+    actions = society.add_subparsers(required=True)
+    for name, help in (("create", "found one"), ("invite", "offer a seat"), ("accept", "take it"), ("leave", "leave")):
+        action = _command(actions, name, f"debating:{name}", help)
+        action.add_argument("slug")
+        if name == "create":
+            action.add_argument("--name", default="")
+        if name == "invite":
+            action.add_argument("handle")
+    _command(actions, "list", "debating:listing", "yours")
+    debate = _command(commands, "debate", "debating:debate", "ask a society")
+    debate.add_argument("society")
+    debate.add_argument("question")
+    debate.add_argument("--seed", type=int)
+
+
+def _add_learning(commands: Commands) -> None:
+    improve = _command(commands, "improve", "learning:improve", "improve your agent in the background")
+    improve.add_argument("--stage", action="append", choices=("preferences", "environment"), help="only this stage")
+    improve.add_argument("--environment", metavar="NAME", help="what to practise")
+    improve.add_argument("--difficulty", type=int)
+    improve.add_argument("--reward", choices=("blind", "truth"), help="who says what is right")
+    improve.add_argument("--steps", type=int)
+    improve.add_argument("--seed", type=int)
+    improve.add_argument("--no-wait", action="store_true", help="print the job and return")
+    schedule = _command(commands, "schedule", "learning:schedule", "improve every so many hours")
+    schedule.add_argument("hours", help="a number, or off")
+    adapters = _command(commands, "adapters", "learning:adapters", "versions of your agent", client=False)
+    actions = adapters.add_subparsers(required=True)
+    _command(actions, "list", "learning:adapters", "all of them")
+    rollback = _command(actions, "rollback", "learning:rollback", "answer with an earlier one")
+    rollback.add_argument("number", nargs="?", type=int, help="0 is the bare model; default: the version before")
+    evaluate = _command(commands, "evaluate", "learning:evaluate", "measure the built-in model", client=False)
+    evaluate.add_argument("name", choices=("nursery",))
+    evaluate.add_argument("rest", nargs=argparse.REMAINDER, help="passed on")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

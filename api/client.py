@@ -1,0 +1,262 @@
+"""A client of Folkmoot's HTTP API: what the command line, the demo, the tests and other people's programs use.
+
+Answers are the JSON of `api/schemas.py` as dictionaries. A refusal raises the same error that the server raised, with
+its message; a server that is not there raises `BackendUnavailable`. Chat may as well be had with the `openai` SDK.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from api.wire import events, raise_for, told_plainly
+
+Json = dict[str, Any]
+_POLL_S = 0.3
+_ENDED = ("done", "failed", "dead", "cancelled")
+
+
+class Client:
+    """One person's view of one Folkmoot. `key` decides whose."""
+
+    def __init__(self, base_url: str, key: str | None = None, *, timeout_s: float = 300.0) -> None:
+        self.base_url = base_url.rstrip("/")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        timeout = httpx.Timeout(timeout_s, connect=5.0)
+        certificates = self.base_url.startswith("https:")  # loading them takes longer than most answers
+        self._http = httpx.Client(
+            base_url=self.base_url, headers=headers, timeout=timeout, trust_env=False, verify=certificates
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close connections."""
+        self._http.close()
+
+    # People and keys
+
+    def add_user(self, handle: str, name: str, *, model: str | None = None) -> Json:
+        """Add a person (admin only); `key` in the answer is shown once."""
+        return self._post("/api/users", _given(handle=handle, name=name, model=model))
+
+    def me(self) -> Json:
+        return self._get("/api/me")
+
+    def api_keys(self) -> list[Json]:
+        return self._list("/api/keys")
+
+    def add_key(self, label: str = "") -> Json:
+        return self._post("/api/keys", {"label": label})
+
+    def revoke_key(self, key_id: str) -> Json:
+        return self._send("DELETE", f"/api/keys/{key_id}")
+
+    # The agent
+
+    def agent(self) -> Json:
+        return self._get("/api/agent")
+
+    def change_agent(self, *, instructions: Sequence[str] | None = None, model: str | None = None) -> Json:
+        wanted = _given(instructions=None if instructions is None else list(instructions), model=model)
+        return self._send("PATCH", "/api/agent", json=wanted)
+
+    def models(self) -> list[Json]:
+        return self._list("/api/models")
+
+    def schedule(self, every_hours: float | None) -> Json:
+        return self._send("PUT", "/api/schedule", json={"every_hours": every_hours})
+
+    def adapters(self) -> list[Json]:
+        return self._list("/api/adapters")
+
+    def roll_back(self, number: int | None = None) -> Json:
+        return self._post("/api/adapters/rollback", _given(number=number))
+
+    # Chat
+
+    def chat(self, messages: Sequence[Json], *, conversation_id: str | None = None, **params: Any) -> Json:
+        """One answer of the caller's agent (or of `model="society:<slug>"`) as an OpenAI chat completion."""
+        return self._post("/v1/chat/completions", self._chat_body(messages, conversation_id, params))
+
+    def chat_stream(
+        self, messages: Sequence[Json], *, conversation_id: str | None = None, **params: Any
+    ) -> Iterator[Json]:
+        """The same answer as OpenAI chunks, while it is thought of."""
+        body = {**self._chat_body(messages, conversation_id, params), "stream": True}
+        with self._stream("POST", "/v1/chat/completions", json=body) as answer:
+            for _, data in events(answer):
+                yield data
+
+    def _chat_body(self, messages: Sequence[Json], conversation_id: str | None, params: Json) -> Json:
+        model = params.pop("model", None) or f"agent:{self.me()['handle']}"
+        body = {"model": model, "messages": list(messages), **params}
+        return body if conversation_id is None else {**body, "metadata": {"conversation_id": conversation_id}}
+
+    def conversations(self) -> list[Json]:
+        return self._list("/api/conversations")
+
+    def messages(self, conversation_id: str) -> list[Json]:
+        return self._list(f"/api/conversations/{conversation_id}/messages")
+
+    def prefer(
+        self,
+        chosen: str,
+        *,
+        rejected: str | None = None,
+        prompt: str | None = None,
+        message_id: str | None = None,
+    ) -> Json:
+        """Say which answer was better, to a prompt or to a stored answer."""
+        body = _given(chosen=chosen, rejected=rejected, prompt=prompt, message_id=message_id)
+        return self._post("/api/feedback", body)
+
+    # Memory
+
+    def remember(self, text: str, *, speaker: str | None = None, scope: str = "private") -> list[str]:
+        """Ids of what was stored."""
+        answer = self._post("/api/memories", _given(text=text, speaker=speaker, scope=scope))
+        return list(answer["ids"])
+
+    def memories(self, *, limit: int = 100, before: str | None = None) -> list[Json]:
+        return self._list("/api/memories", _given(limit=limit, before=before))
+
+    def recall(self, query: str, *, k: int = 8) -> list[Json]:
+        return self._list("/api/memories/recall", {"q": query, "k": k})
+
+    def share(self, memory_id: str, scope: str) -> None:
+        self._send("PUT", f"/api/memories/{memory_id}/scope", json={"scope": scope})
+
+    def forget(self, memory_id: str) -> None:
+        self._send("DELETE", f"/api/memories/{memory_id}")
+
+    def import_texts(self, files: Mapping[str, str], *, scope: str = "private") -> list[str]:
+        """Remember the lines of text files, given as name → content; ids of what was stored."""
+        listed = [{"name": name, "text": text} for name, text in files.items()]
+        return list(self._post("/api/imports", {"files": listed, "scope": scope})["ids"])
+
+    def disclosures(self) -> list[Json]:
+        return self._list("/api/disclosures")
+
+    # Societies and debates
+
+    def create_society(self, slug: str, name: str = "") -> Json:
+        return self._post("/api/societies", {"slug": slug, "name": name})
+
+    def societies(self) -> list[Json]:
+        return self._list("/api/societies")
+
+    def invite(self, slug: str, handle: str) -> Json:
+        return self._post(f"/api/societies/{slug}/invitations", {"handle": handle})
+
+    def accept(self, slug: str) -> None:
+        self._post(f"/api/societies/{slug}/accept")
+
+    def leave(self, slug: str) -> None:
+        self._post(f"/api/societies/{slug}/leave")
+
+    def ask(self, society: str, question: str, *, seed: int | None = None, request_id: str | None = None) -> Json:
+        """Start a debate; follow it with `debate_events` or wait with `debate_end`."""
+        body = _given(society=society, question=question, seed=seed)
+        return self._post("/api/debates", body, request_id=request_id)
+
+    def debate(self, debate_id: str) -> Json:
+        return self._get(f"/api/debates/{debate_id}")
+
+    def debates(self) -> list[Json]:
+        return self._list("/api/debates")
+
+    def debate_events(self, debate_id: str, *, last_event_id: str | None = None) -> Iterator[tuple[str, Json]]:
+        """(name, data) of what happens, until the debate has ended: opened, position..., done or failed."""
+        headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
+        with self._stream("GET", f"/api/debates/{debate_id}/events", headers=headers) as answer:
+            yield from events(answer)
+
+    def debate_end(self, debate_id: str) -> Json:
+        """Wait for the end of a debate and return it."""
+        for _ in self.debate_events(debate_id):
+            pass
+        return self.debate(debate_id)
+
+    def cancel_debate(self, debate_id: str) -> Json:
+        return self._post(f"/api/debates/{debate_id}/cancel")
+
+    def set_outcome(self, debate_id: str, answer: str) -> Json:
+        return self._post(f"/api/debates/{debate_id}/outcome", {"answer": answer})
+
+    # Improvement
+
+    def improve(self, *, request_id: str | None = None, **recipe: Any) -> Json:
+        """Start an improvement; `recipe` is `stages`, `environment`, `seed`."""
+        return self._post("/api/improvements", _given(**recipe), request_id=request_id)
+
+    def improvement(self, job_id: str) -> Json:
+        return self._get(f"/api/improvements/{job_id}")
+
+    def improvements(self) -> list[Json]:
+        return self._list("/api/improvements")
+
+    def cancel_improvement(self, job_id: str) -> Json:
+        return self._post(f"/api/improvements/{job_id}/cancel")
+
+    def watch_improvement(self, job_id: str) -> Iterator[Json]:
+        """The improvement again and again until it has ended; the last one has ended."""
+        while True:
+            job = self.improvement(job_id)
+            yield job
+            if job["state"] in _ENDED:
+                return
+            time.sleep(_POLL_S)
+
+    # Health
+
+    def ready(self) -> Json:
+        """Each part and whether it answers; never raises because one does not."""
+        answer = self._request("GET", "/ready")
+        return dict(answer.json())
+
+    # The wire
+
+    def _get(self, path: str, params: Json | None = None) -> Json:
+        return self._send("GET", path, params=params)
+
+    def _post(self, path: str, json: Json | None = None, *, request_id: str | None = None) -> Json:
+        headers = {"Idempotency-Key": request_id} if request_id else {}
+        return self._send("POST", path, json=json, headers=headers)
+
+    def _list(self, path: str, params: Json | None = None) -> list[Json]:
+        answer = self._request("GET", path, params=params)
+        raise_for(answer)
+        return list(answer.json())
+
+    def _send(self, method: str, path: str, **options: Any) -> Json:
+        answer = self._request(method, path, **options)
+        raise_for(answer)
+        return dict(answer.json())
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        with told_plainly(self.base_url):
+            return self._http.request(method, path, **options)
+
+    @contextmanager
+    def _stream(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
+        with told_plainly(self.base_url), self._http.stream(method, path, **options) as answer:
+            if answer.status_code >= 400:
+                answer.read()
+                raise_for(answer)
+            yield answer
+
+
+def _given(**values: Any) -> Json:
+    return {name: value for name, value in values.items() if value is not None}

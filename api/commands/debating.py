@@ -1,0 +1,78 @@
+"""society and debate."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from api.commands.session import connect, show
+from personal_data.errors import BackendError
+
+
+def create(arguments: Namespace) -> None:
+    """Found a society."""
+    with connect(arguments) as client:
+        society = client.create_society(arguments.slug, arguments.name)
+    show(arguments, society, f"{society['slug']}: your agent is its first member; invite others by their handles")
+
+
+def invite(arguments: Namespace) -> None:
+    """Offer a seat."""
+    with connect(arguments) as client:
+        member = client.invite(arguments.slug, arguments.handle)
+    show(arguments, member, f"{member['handle']}: {member['state']}")
+
+
+def accept(arguments: Namespace) -> None:
+    """Take an offered seat."""
+    with connect(arguments) as client:
+        client.accept(arguments.slug)
+    show(arguments, {"ok": True}, f"your agent sits in {arguments.slug}")
+
+
+def leave(arguments: Namespace) -> None:
+    """Give a seat up."""
+    with connect(arguments) as client:
+        client.leave(arguments.slug)
+    show(arguments, {"ok": True}, f"your agent has left {arguments.slug}")
+
+
+def listing(arguments: Namespace) -> None:
+    """The societies of the caller."""
+    with connect(arguments) as client:
+        societies = client.societies()
+    lines = []
+    for society in societies:
+        members = ", ".join(f"{member['handle']} ({member['state']})" for member in society["members"])
+        lines.append(f"{society['slug']}: {members}")
+    show(arguments, societies, "\n".join(lines) or "none yet: folkmoot society create NAME")
+
+
+def debate(arguments: Namespace) -> int:
+    """Ask a society, show who has answered while it thinks, then its report; 1 when the debate failed."""
+    with connect(arguments) as client:
+        asked = client.ask(arguments.society, arguments.question, seed=arguments.seed)
+        for name, data in client.debate_events(asked["id"]):
+            if not arguments.json:
+                _show_event(name, data)
+        report = client.debate(asked["id"])
+    if report["state"] != "done" and not arguments.json:
+        raise BackendError(f"the debate {report['id']} {report['state']}: {report['error']}")
+    show(arguments, report, f"\n{report['text']}\n\n{_who_said_what(report)}")
+    return 0 if report["state"] == "done" else 1
+
+
+def _show_event(name: str, data: dict[str, Any]) -> None:
+    if name == "opened":
+        print(f"asking {', '.join(data['panel'])} ...", flush=True)
+    elif name == "position":
+        said = {"answered": "has an answer", "abstained": "does not know"}.get(data["status"], data["cause"])
+        print(f"  {data['agent']} {said}", flush=True)
+
+
+def _who_said_what(report: dict[str, Any]) -> str:
+    lines = ["who said what:"]
+    for position in report["positions"]:
+        lines.append(f"  {position['agent']}: {position['answer'] or position['cause'] or 'does not know'}")
+        lines += [f"      {line}" for line in (position["argument"] or "").splitlines()]
+    return "\n".join(lines)

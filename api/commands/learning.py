@@ -1,0 +1,120 @@
+"""improve, schedule, adapters, evaluate."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from argparse import Namespace
+from typing import Any
+
+from api.client import Client
+from api.commands.session import connect, show
+from personal_data.errors import BackendError, InvalidInput
+
+Json = dict[str, Any]
+
+
+def improve(arguments: Namespace) -> int:
+    """Start an improvement, show its progress, then what the gate decided; 1 when it did not end well."""
+    with connect(arguments) as client:
+        job = client.improve(stages=arguments.stage, environment=_environment(arguments), seed=arguments.seed)
+        if arguments.no_wait:
+            show(arguments, job, f"{job['id']} is {job['state']}")
+            return 0
+        job = _last(client, job["id"]) if arguments.json else _watch(client, job["id"])
+    if arguments.json:
+        show(arguments, job, "")
+    elif job["state"] != "done":
+        raise BackendError(f"the improvement {job['id']} is {job['state']}: {job['error'] or 'stopped by its owner'}")
+    else:
+        _show_result(job)
+    return 0 if job["state"] == "done" else 1
+
+
+def schedule(arguments: Namespace) -> None:
+    """Improve every so many hours, or not."""
+    try:
+        hours = None if arguments.hours == "off" else float(arguments.hours)
+    except ValueError as error:
+        raise InvalidInput(f"{arguments.hours!r} is neither a number of hours nor `off`") from error
+    with connect(arguments) as client:
+        agent = client.schedule(hours)
+    text = "no schedule: improve when asked" if hours is None else f"improves every {hours:g} hours from now on"
+    show(arguments, agent, text)
+
+
+def adapters(arguments: Namespace) -> None:
+    """All versions, newest first."""
+    with connect(arguments) as client:
+        versions = client.adapters()
+    lines = [f"{'*' if row['live'] else ' '} {row['number']:>3}  {row['id']}  {row['sha256'][:12]}" for row in versions]
+    if not any(row["live"] for row in versions):
+        lines.append("*   0  the bare model")
+    show(arguments, versions, "\n".join(lines))
+
+
+def rollback(arguments: Namespace) -> None:
+    """Answer with an earlier version."""
+    with connect(arguments) as client:
+        agent = client.roll_back(arguments.number)
+    show(arguments, agent, f"live now: {agent['live_version_id'] or 'the bare model'}")
+
+
+def evaluate(arguments: Namespace) -> int:
+    """Reprint the built-in model's card; the measuring needs torch and so runs in a process of its own."""
+    command = [sys.executable, "-m", f"training.{arguments.name}.evaluate", *arguments.rest]
+    return subprocess.run(command, check=False).returncode
+
+
+def _environment(arguments: Namespace) -> Json | None:
+    wanted = {
+        "name": arguments.environment,
+        "difficulty": arguments.difficulty,
+        "reward": arguments.reward,
+        "steps": arguments.steps,
+    }
+    return {name: value for name, value in wanted.items() if value is not None} or None
+
+
+def _last(client: Client, job_id: str) -> Json:
+    *_, job = client.watch_improvement(job_id)
+    return job
+
+
+def _watch(client: Client, job_id: str) -> Json:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+    job: Json = {}
+    with Progress(*columns) as bar:
+        task = bar.add_task("waiting for a worker", total=None, note="")
+        for job in client.watch_improvement(job_id):
+            progress = job["progress"]
+            if progress:
+                bar.update(
+                    task,
+                    description=progress["stage"],
+                    completed=progress["done"],
+                    total=progress["total"],
+                    note=progress["note"],
+                )
+    return job
+
+
+def _show_result(job: Json) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("stage", "decision", "check", "", "what was measured", title=f"Improvement {job['id']}")
+    for stage in job["result"].get("stages", []):
+        checks = (stage.get("gate") or {}).get("checks", [])
+        for check in checks:
+            table.add_row(
+                stage["stage"], stage["decision"], check["name"], "ok" if check["ok"] else "no", check["note"]
+            )
+        if not checks:
+            table.add_row(stage["stage"], stage["decision"], "", "", "; ".join(stage["reasons"]))
+    console = Console()
+    console.print(table)
+    version = job["result"].get("version")
+    console.print(f"published as version {version['number']}" if version else "nothing was published")

@@ -1,0 +1,90 @@
+"""The application. Door: `create_app`. It starts without a model library: those live in the engine's process.
+
+Around the routes stand the guards (Host, body size), CORS for browser clients (keys only, never cookies), one error
+shape, and two background tasks: the debate runner and the postman who tells the memory index what it has missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from sqlalchemy.exc import SQLAlchemyError
+
+from api import errors
+from api.guards import BodyGuard, HostGuard
+from api.preflight import LOOPBACK_HOSTS, check_host
+from api.routes import accounts, agents, conversations, debates, health, improvements, memories, openai, societies
+from api.state import State, open_state
+from personal_data.errors import FolkmootError
+from personal_data.settings import Settings, load
+
+log = logging.getLogger(__name__)
+
+_NATIVE = (accounts, agents, conversations, memories, societies, debates, improvements, health)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application; nothing is opened before it starts.
+
+    Raises:
+        ConfigurationError: it would listen beyond loopback without `allow_remote`.
+    """
+    settings = settings or load()
+    check_host(settings)
+    app = FastAPI(
+        title="Folkmoot",
+        description="Personal agents that remember, meet in a society, and improve themselves.",
+        lifespan=_lifespan(settings),
+        redirect_slashes=False,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"auto_configure": False},
+    )
+    for module in _NATIVE:
+        app.include_router(module.router)
+    app.include_router(openai.router, prefix="/v1")
+    app.include_router(openai.router, include_in_schema=False)
+    errors.install(app)
+    app.add_middleware(BodyGuard)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["X-Folkmoot-Conversation", "X-Folkmoot-Memories", "X-Folkmoot-Adapter", "X-Folkmoot-Debate"],
+    )
+    if settings.host in LOOPBACK_HOSTS:
+        app.add_middleware(HostGuard, allowed=LOOPBACK_HOSTS)
+    return app
+
+
+def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        state = open_state(settings)
+        app.state.folkmoot = state
+        tasks = [asyncio.create_task(state.debates.run()), asyncio.create_task(_deliver_memories(state))]
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await state.directory.aclose()
+        state.database.dispose()
+
+    return lifespan
+
+
+async def _deliver_memories(state: State) -> None:
+    """Empty the memory outbox again and again: what the index missed while it was away reaches it here."""
+    while True:
+        try:
+            await asyncio.to_thread(state.memory.drain_outbox)
+        except (FolkmootError, SQLAlchemyError) as error:
+            log.warning("memories wait for the index: %s", error)
+        await asyncio.sleep(state.settings.sweep_s)

@@ -1,0 +1,1 @@
+"""One module per resource; each declares types, calls one room below, returns a schema."""

@@ -1,0 +1,99 @@
+"""Asking for an improvement, and following it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.auth import CurrentUser
+from api.idempotency import RequestId
+from api.routes.agents import own_agent
+from api.schemas import ImproveIn, ImprovementOut
+from api.state import AppState
+from personal_data.errors import InvalidInput, NotFound
+from personal_data.records import Job, TrainingRun, new_id
+from personal_data.settings import Settings
+from training import ledger
+
+router = APIRouter(prefix="/api/improvements", tags=["improvements"])
+
+_KIND = "improve"
+
+
+@router.post("", status_code=202)
+def improve(body: ImproveIn, caller: CurrentUser, state: AppState, request_id: RequestId) -> ImprovementOut:
+    """Improve the caller's agent in the background; while one improvement waits or runs, that one is the answer."""
+    with state.database.session() as session:
+        agent = own_agent(session, caller.user_id)
+        if not state.settings.models[agent.model].trainable:
+            raise InvalidInput(f"model {agent.model!r} has no base weights here and cannot be trained", param="model")
+        job = _under_way(session, agent.id) or ledger.enqueue(
+            session,
+            kind=_KIND,
+            user_id=caller.user_id,
+            subject_id=agent.id,
+            idempotency_key=f"{_KIND}:{caller.user_id}:{request_id or new_id('req')}",
+            payload=body.model_dump(exclude_none=True),
+        )
+        answer = _out(session, job)
+    _nudge(answer.id, state.settings)
+    return answer
+
+
+@router.get("")
+def improvements(
+    caller: CurrentUser, state: AppState, limit: Annotated[int, Query(ge=1, le=100)] = 20
+) -> list[ImprovementOut]:
+    """The caller's improvements, newest first."""
+    query = select(Job).where(Job.kind == _KIND, Job.user_id == caller.user_id).order_by(Job.id.desc())
+    with state.database.reading() as session:
+        return [_out(session, job) for job in session.scalars(query.limit(limit))]
+
+
+@router.get("/{improvement_id}")
+def read(improvement_id: str, caller: CurrentUser, state: AppState) -> ImprovementOut:
+    """How far an improvement is, what its stages measured and what the gate decided."""
+    with state.database.reading() as session:
+        return _out(session, _own(session, caller.user_id, improvement_id))
+
+
+@router.post("/{improvement_id}/cancel")
+def cancel(improvement_id: str, caller: CurrentUser, state: AppState) -> ImprovementOut:
+    """Stop an improvement; nothing of it is published."""
+    with state.database.session() as session:
+        job = _own(session, caller.user_id, improvement_id)
+        ledger.cancel(session, job.id)
+        session.flush()
+        return _out(session, job)
+
+
+def _under_way(session: Session, agent_id: str) -> Job | None:
+    query = select(Job).where(
+        Job.kind == _KIND,
+        Job.subject_id == agent_id,
+        Job.state.in_(("queued", "leased")),
+        Job.cancel_requested.is_(False),
+    )
+    return session.scalars(query.order_by(Job.id).limit(1)).first()
+
+
+def _own(session: Session, user_id: str, job_id: str) -> Job:
+    job = session.get(Job, job_id)
+    if job is None or job.kind != _KIND or job.user_id != user_id:
+        raise NotFound(f"no improvement {job_id}")
+    return job
+
+
+def _out(session: Session, job: Job) -> ImprovementOut:
+    runs = select(TrainingRun).where(TrainingRun.job_id == job.id).order_by(TrainingRun.id)
+    return ImprovementOut.of(job, list(session.scalars(runs)))
+
+
+def _nudge(job_id: str, settings: Settings) -> None:
+    """Ring the worker's bell; Celery loads at the first improvement, not at start."""
+    from training.jobs import nudge
+
+    nudge(job_id, settings)

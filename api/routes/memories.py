@@ -1,0 +1,89 @@
+"""What the caller's agent remembers, where it came from, and whom it was shown to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api.auth import CurrentUser
+from api.schemas import (
+    DisclosureOut,
+    Done,
+    HitOut,
+    IdsOut,
+    ImportIn,
+    MemoryIn,
+    MemoryOut,
+    ScopeIn,
+)
+from api.state import AppState
+from personal_data.importers import text as text_importer
+from personal_data.memory import NewMemory
+from personal_data.sharing import disclosures
+
+router = APIRouter(prefix="/api", tags=["memories"])
+
+
+@router.post("/memories", status_code=201)
+def remember(body: MemoryIn, caller: CurrentUser, state: AppState) -> IdsOut:
+    """Remember one text."""
+    item = NewMemory(
+        body.text, speaker=body.speaker or caller.name, kind=body.kind, scope=body.scope, event_at=body.event_at
+    )
+    return IdsOut(ids=state.memory.remember(caller.user_id, [item]))
+
+
+@router.get("/memories")
+def memories(
+    caller: CurrentUser,
+    state: AppState,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    before: Annotated[str | None, Query(max_length=40)] = None,
+) -> list[MemoryOut]:
+    """The caller's memories, newest first; `before` is the last id of the page before."""
+    rows = state.memory.entries(caller.user_id, limit=limit, before=before)
+    return [MemoryOut.model_validate(row) for row in rows]
+
+
+@router.get("/memories/recall")
+def recall(
+    q: Annotated[str, Query(min_length=1, max_length=4000)],
+    caller: CurrentUser,
+    state: AppState,
+    k: Annotated[int, Query(ge=1, le=64)] = 8,
+) -> list[HitOut]:
+    """What the agent would recall for `q`, best first, and why."""
+    return [HitOut.model_validate(hit) for hit in state.memory.recall(caller.user_id, q, k)]
+
+
+@router.put("/memories/{memory_id}/scope")
+def share(memory_id: str, body: ScopeIn, caller: CurrentUser, state: AppState) -> Done:
+    """Share a memory with a society or everybody here, or take it back."""
+    state.memory.set_scope(caller.user_id, memory_id, body.scope)
+    return Done()
+
+
+@router.delete("/memories/{memory_id}")
+def forget(memory_id: str, caller: CurrentUser, state: AppState) -> Done:
+    """Erase one memory, text and vector."""
+    state.memory.forget(caller.user_id, memory_id)
+    return Done()
+
+
+@router.post("/imports", status_code=201)
+def import_files(body: ImportIn, caller: CurrentUser, state: AppState) -> IdsOut:
+    """Remember the lines of the caller's own text files; all of them, or none when one cannot be read."""
+    items = [
+        item
+        for file in body.files
+        for item in text_importer.read(file.name, file.text.encode(), speaker=caller.name, scope=body.scope)
+    ]
+    return IdsOut(ids=state.memory.remember(caller.user_id, items))
+
+
+@router.get("/disclosures")
+def shown(caller: CurrentUser, state: AppState) -> list[DisclosureOut]:
+    """Every memory of the caller that a debate has seen."""
+    with state.database.reading() as session:
+        return [DisclosureOut.model_validate(row) for row in disclosures(session, caller.user_id)]

@@ -1,0 +1,35 @@
+"""`running.json` in the data folder: where the Folkmoot of this folder is, for the command line. No heavy imports."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+FILE = "running.json"
+
+
+def write_running(data_dir: Path, url: str, processes: Mapping[str, int | None]) -> None:
+    """Say that this process is the supervisor of `data_dir`; readable by its owner only."""
+    running = {"url": url, "pid": os.getpid(), "data_dir": str(data_dir), "processes": dict(processes)}
+    draft = data_dir / f"{FILE}.part"
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(running, indent=2) + "\n")
+    draft.replace(data_dir / FILE)
+
+
+def read_running(data_dir: Path) -> dict[str, Any] | None:
+    """What was written, None when nobody runs there (any more)."""
+    with suppress(OSError, ValueError, KeyError):
+        running: dict[str, Any] = json.loads((data_dir / FILE).read_text())
+        os.kill(int(running["pid"]), 0)
+        return running
+    return None
+
+
+def forget_running(data_dir: Path) -> None:
+    """The supervisor of `data_dir` ends."""
+    (data_dir / FILE).unlink(missing_ok=True)

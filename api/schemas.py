@@ -1,0 +1,297 @@
+"""What the native routes take and give. Times are seconds since the epoch; ids are ours and opaque."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from api.openai_schemas import Text
+from personal_data.records import Job, TrainingRun
+
+Handle = Annotated[str, Field(min_length=1, max_length=63)]
+Scope = Annotated[str, Field(max_length=80)]
+LongText = Annotated[Text, Field(min_length=1, max_length=32_000)]
+
+
+class In(BaseModel, extra="forbid"):
+    """A request body: an unknown field is an error, not a shrug."""
+
+
+class Out(BaseModel, from_attributes=True):
+    """An answer, read from a record."""
+
+
+class Done(BaseModel):
+    """It is done and there is nothing to add."""
+
+    ok: Literal[True] = True
+
+
+class UserIn(In):
+    handle: Handle
+    name: Annotated[Text, Field(min_length=1, max_length=200)]
+    model: Annotated[str, Field(max_length=64)] | None = None
+
+
+class UserOut(Out):
+    id: str
+    handle: str
+    name: str
+    admin: bool
+
+
+class NewUserOut(BaseModel):
+    """`key` is shown here and never again."""
+
+    user: UserOut
+    key: str
+
+
+class KeyIn(In):
+    label: Annotated[Text, Field(max_length=200)] = ""
+
+
+class KeyOut(Out):
+    id: str
+    label: str
+    created_at: float
+    revoked_at: float | None
+
+
+class NewKeyOut(KeyOut):
+    """`key` is shown here and never again."""
+
+    key: str
+
+
+Instruction = Annotated[Text, Field(min_length=1, max_length=500)]
+
+
+class AgentIn(In):
+    instructions: Annotated[list[Annotated[Text, Field(min_length=1, max_length=500)]], Field(max_length=20)] | None = (
+        None
+    )
+    model: Annotated[str, Field(max_length=64)] | None = None
+
+
+class AgentOut(Out):
+    id: str
+    handle: str
+    model: str
+    live_version_id: str | None
+    instructions: list[str]
+    improve_every_s: float | None
+
+
+class ModelOut(Out):
+    name: str
+    kind: str
+    base: str | None
+    lineage: str
+
+
+class MemoryIn(In):
+    text: LongText
+    speaker: Annotated[Text, Field(min_length=1, max_length=200)] | None = None
+    """Who said it; the owner when left out."""
+    kind: Literal["fact", "turn", "document", "preference"] = "fact"
+    scope: Scope = "private"
+    event_at: float | None = None
+
+
+class ScopeIn(In):
+    scope: Scope
+
+
+class MemoryOut(Out):
+    id: str
+    text: str
+    speaker: str
+    kind: str
+    scope: str
+    sources: list[str]
+    event_at: float | None
+    created_at: float
+
+
+class HitOut(Out):
+    id: str
+    text: str
+    speaker: str
+    kind: str
+    scope: str
+    score: float
+    why: dict[str, int]
+
+
+class IdsOut(BaseModel):
+    ids: list[str]
+
+
+class FileIn(In):
+    name: Annotated[Text, Field(min_length=1, max_length=200)]
+    text: Text
+
+
+class ImportIn(In):
+    files: Annotated[list[FileIn], Field(min_length=1, max_length=100)]
+    scope: Scope = "private"
+
+
+class FeedbackIn(In):
+    """What the owner preferred: to a stored answer (`message_id`) or to a `prompt` of their own."""
+
+    message_id: Annotated[str, Field(max_length=40)] | None = None
+    prompt: LongText | None = None
+    chosen: LongText
+    rejected: LongText | None = None
+
+
+class FeedbackOut(Out):
+    id: str
+    message_id: str | None
+    prompt: list[dict[str, str]]
+    chosen: str
+    rejected: str | None
+
+
+class ConversationOut(Out):
+    id: str
+    created_at: float
+
+
+class MessageOut(Out):
+    id: str
+    seq: int
+    role: str
+    content: str
+    memory_ids: list[str]
+    adapter_version_id: str | None
+    finish_reason: str | None
+    created_at: float
+
+
+class DisclosureOut(Out):
+    memory_id: str
+    debate_id: str
+    audience: str
+    created_at: float
+
+
+class SocietyIn(In):
+    slug: Handle
+    name: Annotated[Text, Field(max_length=200)] = ""
+
+
+class InviteIn(In):
+    handle: Handle
+
+
+class MemberOut(BaseModel):
+    handle: str
+    state: str
+
+
+class SocietyOut(BaseModel):
+    """`state` is the caller's own seat: invited or accepted."""
+
+    slug: str
+    name: str
+    owner: bool
+    state: str | None
+    members: list[MemberOut]
+
+
+class DebateIn(In):
+    society: Handle
+    question: LongText
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+
+
+class DebateLine(Out):
+    """A debate in a list."""
+
+    id: str
+    question: str
+    state: str
+    created_at: float
+    finished_at: float | None
+
+
+class DebateOut(DebateLine):
+    """A debate as its asker reads it; `verdict` is None until it is done, `text` is the report in plain lines."""
+
+    error: str | None
+    outcome: str | None
+    seed: int
+    panel: list[str]
+    positions: list[dict[str, Any]]
+    hypotheses: list[dict[str, Any]]
+    verdict: dict[str, Any] | None
+    text: str
+
+
+class OutcomeIn(In):
+    """What turned out to be right."""
+
+    answer: LongText
+
+
+class ImproveIn(In):
+    """What an improvement should do; everything left out is the default recipe's business."""
+
+    stages: Annotated[list[Literal["preferences", "environment"]], Field(min_length=1, max_length=2)] | None = None
+    preferences: dict[str, Any] | None = None
+    environment: dict[str, Any] | None = None
+    evaluation: dict[str, Any] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+
+
+class RunOut(Out):
+    id: str
+    stage: str
+    decision: str | None
+    reasons: list[str]
+    gate: dict[str, Any] | None
+    steps: list[dict[str, Any]]
+    finished_at: float | None
+
+
+class ImprovementOut(BaseModel):
+    id: str
+    state: str
+    progress: dict[str, Any]
+    attempts: int
+    cancel_requested: bool
+    result: dict[str, Any] | None
+    error: str | None
+    created_at: float
+    finished_at: float | None
+    runs: list[RunOut] = []
+
+    @classmethod
+    def of(cls, job: Job, runs: list[TrainingRun]) -> ImprovementOut:
+        fields = {name: getattr(job, name) for name in cls.model_fields if name != "runs"}
+        return cls(**fields, runs=[RunOut.model_validate(run) for run in runs])
+
+
+class ScheduleIn(In):
+    """How often the agent improves itself; None switches the schedule off."""
+
+    every_hours: Annotated[float, Field(ge=0.001, le=24 * 366)] | None
+
+
+class AdapterOut(Out):
+    id: str
+    number: int
+    live: bool
+    evaluation: dict[str, Any]
+    sha256: str
+    created_at: float
+
+
+class RollbackIn(In):
+    """`number` 0 is the bare base model; left out, the parent of the live version."""
+
+    number: Annotated[int, Field(ge=0)] | None = None

@@ -1,0 +1,64 @@
+"""What the application holds while it runs: settings, database, memory, agents, the debate runner.
+
+Built once by `open_state`, reached from routes by `AppState`. Opening it imports no model library and connects to
+nothing but the database; the others connect at first use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from agents.models import sync_models
+from fastapi import Depends, Request
+
+from agents.directory import AgentDirectory
+from api.debates import DebateRunner
+from personal_data.database import Database
+from personal_data.embedding import EndpointEmbedder
+from personal_data.errors import ConfigurationError
+from personal_data.index import ChromaIndex
+from personal_data.memory import Memory
+from personal_data.settings import Settings, prepare_data_dir
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything that routes share."""
+
+    settings: Settings
+    database: Database
+    memory: Memory
+    directory: AgentDirectory
+    debates: DebateRunner
+
+
+def open_state(settings: Settings) -> State:
+    """Bring the schema to head, write the configured models down, and wire the rooms together.
+
+    Raises:
+        ConfigurationError: the data folder, the database or the addresses of embedder and index are not usable.
+    """
+    prepare_data_dir(settings)
+    if settings.embedding_url is None or settings.index_url is None:
+        raise ConfigurationError(
+            "embedding_url and index_url are not set: start everything with `folkmoot serve`, or point "
+            "FOLKMOOT_EMBEDDING_URL and FOLKMOOT_INDEX_URL at your own servers"
+        )
+    database = Database(settings.database)
+    database.migrate()
+    with database.session() as session:
+        sync_models(session, settings)
+    embedder = EndpointEmbedder(settings.embedding_url, settings.embedding_model, token=settings.engine_token)
+    memory = Memory(database, embedder, ChromaIndex(settings.index_url))
+    directory = AgentDirectory(settings, database, memory)
+    return State(settings, database, memory, directory, DebateRunner(database, directory, settings))
+
+
+async def _state(request: Request) -> State:
+    state = request.app.state.folkmoot
+    assert isinstance(state, State)
+    return state
+
+
+AppState = Annotated[State, Depends(_state)]
