@@ -36,10 +36,10 @@ SEED = 7
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A chat question, and the word that a right answer holds."""
+    """What a person says, and the word that a right answer holds (None: there is nothing to check)."""
 
     text: str
-    expected: str
+    expected: str | None = None
 
 
 CHATS = {
@@ -50,7 +50,7 @@ CHATS = {
     ),
     "ben": (
         Ask("Where does my brother live?", "Porto"),
-        Ask("My drill is under the stairs.", "drill"),
+        Ask("My drill is under the stairs."),
         Ask("Where is my drill?", "under the stairs"),
         Ask("When is my wedding?", "not know"),
     ),
@@ -90,6 +90,7 @@ def _show(console: Console, url: str, admin_key: str | None) -> None:
     with Client(url, admin_key) as admin:
         people = _join(console, admin)
     try:
+        _title(console, "2. Each chats with their own agent")
         for handle, asks in CHATS.items():
             _chat(console, handle, people[handle], asks)
         _found_society(console, people)
@@ -123,18 +124,21 @@ def _join(console: Console, admin: Client) -> dict[str, Client]:
 
 
 def _chat(console: Console, handle: str, client: Client, asks: tuple[Ask, ...]) -> None:
-    _title(console, f"2. {handle.title()} chats with {handle.title()}'s agent")
-    history: list[Json] = []
     for ask in asks:
-        history.append({"role": "user", "content": ask.text})
         answer = "".join(
             choice["delta"].get("content") or ""
-            for chunk in client.chat_stream(history[-1:], **GREEDY)
+            for chunk in client.chat_stream([{"role": "user", "content": ask.text}], **GREEDY)
             for choice in chunk.get("choices", [])
         )
-        mark = "[green]as it should[/green]" if ask.expected in answer else f"[red]expected {ask.expected!r}[/red]"
         console.print(f"  {handle:>5}: {escape(ask.text)}")
-        console.print(f"  agent: {_indented(answer)}  ({mark})")
+        console.print(f"  agent: {_indented(answer)}{_mark(ask, answer)}")
+    console.print()
+
+
+def _mark(ask: Ask, answer: str) -> str:
+    if ask.expected is None:
+        return ""
+    return "  [green](right)[/green]" if ask.expected in answer else f"  [red](expected {ask.expected!r})[/red]"
 
 
 # Debating

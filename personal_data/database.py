@@ -23,12 +23,14 @@ _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
-    "PRAGMA busy_timeout=10000",
+    "PRAGMA busy_timeout=30000",
     "PRAGMA trusted_schema=OFF",
     "PRAGMA cell_size_check=ON",
     "PRAGMA mmap_size=0",
     "PRAGMA journal_size_limit=67108864",
 )
+_PATIENCE = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s"
+"""A process that is frozen inside a transaction must not block the others for ever."""
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _MIGRATION_LOCK = 0x666F6C6B
 
@@ -120,7 +122,12 @@ def _create_engine(url: str) -> sa.Engine:
     except sa.exc.ArgumentError as error:
         raise ConfigurationError(f"database_url is not a SQLAlchemy URL: {url.split('@')[-1]!r}") from error
     if parsed.get_backend_name() == "postgresql":
-        return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_size=5, pool_pre_ping=True)
+        return sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_size=5,
+            pool_pre_ping=True,
+            connect_args={"options": _PATIENCE},
+        )
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
         raise ConfigurationError("database_url must be sqlite:///FILE or postgresql://USER@HOST/NAME")
     engine = sa.create_engine(parsed, pool_size=5)
