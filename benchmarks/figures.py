@@ -1,0 +1,42 @@
+"""How a claim is printed: `figure NAME VALUE TARGET` lines that a machine can read, and the exit status they imply."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A measured value with its target, `>=` or `<=` a bound. A value that could not be measured is None and fails."""
+
+    name: str
+    value: float | None
+    relation: str
+    bound: float
+
+    @property
+    def reached(self) -> bool:
+        if self.value is None:
+            return False
+        return self.value >= self.bound if self.relation == ">=" else self.value <= self.bound
+
+    def __str__(self) -> str:
+        value = "none" if self.value is None else f"{self.value:.4g}"
+        return f"figure {self.name} {value} {self.relation}{self.bound:g}"
+
+
+def machine() -> str:
+    """The kind of machine and the versions that matter, for the head of a table."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "peft"))
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {packages}"
+
+
+def finish(figures: Sequence[Figure]) -> int:
+    """Print one line a figure; 1 when one falls short, else 0."""
+    for figure in figures:
+        print(figure)
+    return int(not all(figure.reached for figure in figures))

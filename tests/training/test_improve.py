@@ -1,0 +1,356 @@
+"""One improvement end to end on real models: what is recorded, published, refused, and what survives faults."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from agents.adapters import AdapterStore, read_adapter
+from personal_data.database import Database
+from personal_data.errors import InvalidInput, LeaseLost
+from personal_data.records import AdapterVersion, Agent, Feedback, Job, Model, Rollout, TrainingRun, User
+from personal_data.settings import BUILTIN_BASE, ModelSettings, Settings
+from tests.agents.tiny import save_qwen3
+from training import ledger
+from training.improve import improve
+from training.ledger import Lease
+from training.rewards import registry
+from training.rewards.base import Need, RewardFailed, Rewards
+from training.rollouts import Rollout as Sampled
+
+SMALL = {"seed": 3, "preferences": {"epochs": 2}, "evaluation": {"per_family": 1, "recall": 2, "work_tokens": 8}}
+PRACTICE = {
+    "seed": 3,
+    "stages": ["environment"],
+    "environment": {"name": "order", "reward": "truth", "steps": 3, "prompts": 6, "gap_items": 32, "gate_items": 40},
+    "evaluation": {"per_family": 1, "recall": 4, "work_tokens": 64},
+}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_qwen3(tmp_path_factory.mktemp("tiny") / "base", max_position_embeddings=512))
+
+
+class Workplace:
+    """An agent with its settings and database, and jobs for it."""
+
+    def __init__(self, settings: Settings, database: Database, base: str) -> None:
+        self.settings = settings.model_copy(update={"models": {"m": ModelSettings(base=base)}})
+        self.database = database
+        self.told: list[tuple[str, int, int, str]] = []
+        with database.session() as session:
+            session.add_all([User(id="u", handle="u", name="U"), Model(name="m", kind="engine", lineage=base)])
+            session.flush()
+            session.add(Agent(id="a", user_id="u", handle="a", model="m"))
+
+    def prefer(self, count: int = 40, chosen: str = "yes :)", rejected: str | None = "no") -> None:
+        with self.database.session() as session:
+            for place in range(count):
+                prompt = [{"role": "user", "content": f"question {place}"}]
+                session.add(Feedback(user_id="u", prompt=prompt, chosen=chosen, rejected=rejected))
+
+    def claim(self, payload: dict[str, Any], key: str = "k") -> Lease:
+        with self.database.session() as session:
+            ledger.enqueue(session, kind="improve", user_id="u", subject_id="a", idempotency_key=key, payload=payload)
+        lease = ledger.claim(self.database, lease_s=600)
+        assert lease is not None
+        return lease
+
+    def improve(
+        self, payload: dict[str, Any], key: str = "k", interrupt: Callable[[str, int], None] | None = None
+    ) -> dict[str, Any]:
+        return self.run(self.claim(payload, key), interrupt)
+
+    def run(self, lease: Lease, interrupt: Callable[[str, int], None] | None = None) -> dict[str, Any]:
+        def progress(stage: str, done: int, total: int, note: str) -> None:
+            self.told.append((stage, done, total, note))
+            if interrupt is not None:
+                interrupt(stage, done)
+
+        return improve(self.settings, self.database, lease, progress=progress)
+
+    def rows(self, table: type[Any]) -> list[Any]:
+        with self.database.session() as session:
+            return list(session.scalars(sa.select(table).order_by(table.id)))
+
+    def live(self) -> str | None:
+        (agent,) = self.rows(Agent)
+        found: str | None = agent.live_version_id
+        return found
+
+
+@pytest.fixture
+def tiny_place(settings: Settings, database: Database, tiny: str) -> Workplace:
+    return Workplace(settings, database, tiny)
+
+
+@pytest.fixture
+def nursery_place(settings: Settings, database: Database) -> Workplace:
+    return Workplace(settings, database, BUILTIN_BASE)
+
+
+def test_preferences_are_learned_recorded_and_published_once(tiny_place: Workplace) -> None:
+    tiny_place.prefer()
+    result = tiny_place.improve(SMALL | {"stages": ["preferences"]})
+    (version,), (run,), (job,) = (tiny_place.rows(table) for table in (AdapterVersion, TrainingRun, Job))
+    assert result["decision"] == "published" == run.decision
+    assert result["version"] == {"id": version.id, "number": 1}
+    assert tiny_place.live() == version.id
+    AdapterStore(tiny_place.settings.adapters_dir).verify(version)
+    assert (job.state, job.result) == ("done", result)
+    assert [step["step"] for step in run.steps] == list(range(len(run.steps)))
+    assert run.steps[-1]["loss"] < run.steps[0]["loss"]
+    names = [check["name"] for check in run.gate["checks"]]
+    assert names == [
+        "owner's preferences",
+        "likelihood of preferred answers",
+        "answer length",
+        "other tasks",
+        "recall",
+    ]
+    shown = [(done, total) for stage, done, total, _ in tiny_place.told if stage == "preferences"]
+    assert shown == sorted(shown)
+    assert len({done for done, _ in shown}) == len(run.steps)
+
+
+def test_same_seed_and_data_give_the_same_adapter_and_known_data_is_not_learned_twice(
+    tiny_place: Workplace,
+) -> None:
+    tiny_place.prefer()
+    tiny_place.improve(SMALL | {"stages": ["preferences"]})
+    again = tiny_place.improve(SMALL | {"stages": ["preferences"]}, key="again")
+    assert again["decision"] == "skipped"
+    assert "nothing new" in again["reasons"][0]
+    (first,) = tiny_place.rows(AdapterVersion)
+    with tiny_place.database.session() as session:
+        session.execute(sa.delete(TrainingRun))
+        session.execute(sa.update(Agent).values(live_version_id=None))
+    repeated = tiny_place.improve(SMALL | {"stages": ["preferences"]}, key="repeated")
+    versions = {version.number: version for version in tiny_place.rows(AdapterVersion)}
+    assert repeated["version"]["number"] == 2
+    assert versions[2].path != first.path
+    store = AdapterStore(tiny_place.settings.adapters_dir)
+    before, after = (read_adapter(store.path(version)).tensors for version in (first, versions[2]))
+    assert all(np.array_equal(before[name], after[name]) for name in before | after)
+
+
+def test_a_second_improvement_starts_from_the_live_adapter(tiny_place: Workplace) -> None:
+    tiny_place.prefer()
+    first = tiny_place.improve(SMALL | {"stages": ["preferences"]})
+    tiny_place.prefer(44)
+    second = tiny_place.improve(SMALL | {"stages": ["preferences"]}, key="second")
+    versions = {version.number: version for version in tiny_place.rows(AdapterVersion)}
+    assert second["decision"] == "published"
+    assert versions[2].parent_id == first["version"]["id"]
+    assert tiny_place.live() == versions[2].id
+
+
+@pytest.mark.parametrize("rejected", ["no", None])
+def test_too_little_to_learn_from_is_a_result_with_a_reason(tiny_place: Workplace, rejected: str | None) -> None:
+    tiny_place.prefer(5, rejected=rejected)
+    result = tiny_place.improve(SMALL | {"stages": ["preferences"]})
+    assert result["decision"] == "skipped"
+    assert "too little to learn from" in result["reasons"][0]
+    assert ("5 feedback entries name no different rejected answer" in result["reasons"][0]) is (rejected is None)
+    assert tiny_place.live() is None
+    assert tiny_place.rows(Job)[0].state == "done"
+
+
+def test_contradictory_feedback_is_refused(tiny_place: Workplace) -> None:
+    for place in range(40):
+        pair = ("yes :)", "no") if place % 2 else ("no", "yes :)")
+        with tiny_place.database.session() as session:
+            prompt = [{"role": "user", "content": f"question {place}"}]
+            session.add(Feedback(user_id="u", prompt=prompt, chosen=pair[0], rejected=pair[1]))
+    result = tiny_place.improve(SMALL | {"stages": ["preferences"]})
+    assert result["decision"] == "refused"
+    assert result["reasons"][0].startswith("owner's preferences: margin grew on")
+    assert tiny_place.live() is None
+
+
+def test_where_thinking_longer_gains_nothing_it_skips_and_says_so(tiny_place: Workplace) -> None:
+    practice = {"gap_items": 8, "gate_items": 20}
+    result = tiny_place.improve(SMALL | {"stages": ["environment"], "environment": practice})
+    assert result["decision"] == "skipped"
+    assert "thinking longer does not beat answering at once" in result["reasons"][0]
+    (run,) = tiny_place.rows(TrainingRun)
+    assert run.gate["gap"]["n"] == 8
+
+
+@pytest.mark.parametrize(
+    ("payload", "told"),
+    [
+        ({"stages": ["sleep"]}, "known: preferences, environment"),
+        ({"environment": {"name": "chess"}}, "known: add, subtract"),
+        ({"environment": {"reward": "applause"}}, "known: blind, truth"),
+        ({"environment": {"difficulty": 9}}, "known: 1, 2, 3, 4"),
+        ({"environment": {"stepz": 9}}, "unknown setting of environment 'stepz'"),
+        ({"environment": {"steps": 10**9}}, "environment.steps must be within"),
+        ({"environment": {"steps": True}}, "environment.steps must be within"),
+        ({"seed": -1}, "seed must be"),
+        ({"stages": "preferences"}, "stages must be a list"),
+    ],
+)
+def test_an_unknown_request_lists_the_known_ones(tiny_place: Workplace, payload: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        tiny_place.improve(payload)
+
+
+def test_a_lost_lease_publishes_nothing_and_the_next_attempt_publishes_once(tiny_place: Workplace) -> None:
+    tiny_place.prefer()
+    payload = SMALL | {"stages": ["preferences"]}
+    first = tiny_place.claim(payload)
+    second: list[Lease] = []
+
+    def steal(stage: str, done: int) -> None:
+        if stage == "publishing":
+            with tiny_place.database.session() as session:
+                session.execute(sa.update(Job).values(lease_until=1.0))
+            taken = ledger.claim(tiny_place.database, lease_s=600)
+            assert taken is not None
+            second.append(taken)
+
+    with pytest.raises(LeaseLost):
+        tiny_place.run(first, steal)
+    assert tiny_place.rows(AdapterVersion) == []
+    assert tiny_place.live() is None
+    result = tiny_place.run(second[0])
+    (version,) = tiny_place.rows(AdapterVersion)
+    assert result["version"]["id"] == version.id == tiny_place.live()
+    assert [run.decision for run in tiny_place.rows(TrainingRun)] == [None, "published"]
+    assert "interrupted" in tiny_place.rows(TrainingRun)[0].reasons[0]
+
+
+def test_practice_records_every_rollout_with_every_score(nursery_place: Workplace) -> None:
+    result = nursery_place.improve(PRACTICE)
+    (run,) = nursery_place.rows(TrainingRun)
+    rollouts = nursery_place.rows(Rollout)
+    assert result["decision"] in ("published", "refused")
+    assert len(run.steps) == 3
+    assert len(rollouts) == 3 * 6 * 8
+    assert {(row.step, row.group) for row in rollouts} == {(step, group) for step in range(3) for group in range(6)}
+    assert all(set(row.rewards) == {"truth", "shaping"} for row in rollouts)
+    assert {row.rewards["truth"] for row in rollouts} <= {0.0, 1.0, None}
+    checks = {check["name"]: check for check in run.gate["checks"]}
+    assert checks["order, answered at once"]["n"] == 40
+    assert {"answer length", "other tasks", "recall"} <= set(checks)
+
+
+class Length:
+    """A planted bad reward: longer is better."""
+
+    name = "length"
+    needs: frozenset[Need] = frozenset()
+
+    def score(self, rollouts: Sequence[Sampled]) -> Rewards:
+        return Rewards([len(rollout.sampled.token_ids) / 10 for rollout in rollouts])
+
+
+class Nothing:
+    name = "nothing"
+    needs: frozenset[Need] = frozenset()
+
+    def score(self, rollouts: Sequence[Sampled]) -> Rewards:
+        return Rewards([float("nan")] * len(rollouts))
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    rewards = {"length": lambda _: Length(), "nothing": lambda _: Nothing()}
+    monkeypatch.setattr(registry, "REWARDS", {**registry.REWARDS, **rewards})
+    monkeypatch.setattr("training.plan.REWARDS", registry.REWARDS)
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_reward_that_loves_length_is_refused_by_the_gate(nursery_place: Workplace) -> None:
+    practice = {**PRACTICE["environment"], "reward": "length", "steps": 12, "lr": 0.01}  # type: ignore[dict-item]
+    result = nursery_place.improve(PRACTICE | {"environment": practice})
+    assert result["decision"] == "refused"
+    assert nursery_place.live() is None
+    assert any(reason.startswith("answer length") for reason in result["reasons"])
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_reward_that_is_not_a_number_stops_the_job_under_its_name(nursery_place: Workplace) -> None:
+    practice = {**PRACTICE["environment"], "reward": "nothing"}  # type: ignore[dict-item]
+    with pytest.raises(RewardFailed, match="'nothing' returned nan"):
+        nursery_place.improve(PRACTICE | {"environment": practice})
+    assert nursery_place.live() is None
+
+
+def test_a_candidate_that_diverges_is_refused(nursery_place: Workplace) -> None:
+    practice = {**PRACTICE["environment"], "lr": 0.1, "steps": 8}  # type: ignore[dict-item]
+    result = nursery_place.improve(PRACTICE | {"environment": practice})
+    assert result["decision"] == "refused"
+    assert nursery_place.live() is None
+
+
+def test_a_job_after_a_restarted_one_publishes_at_its_first_attempt(tiny_place: Workplace) -> None:
+    tiny_place.prefer()
+    payload = SMALL | {"stages": ["preferences"]}
+    ledger.release(tiny_place.database, tiny_place.claim(payload))
+    assert tiny_place.improve(payload)["decision"] == "published"
+    tiny_place.prefer(44)
+    assert tiny_place.improve(payload, key="next")["decision"] == "published"
+    assert [version.number for version in tiny_place.rows(AdapterVersion)] == [1, 2]
+
+
+KILLED = """
+import os, signal, sys
+from agents.adapters import AdapterStore
+from personal_data.database import Database
+from personal_data.settings import load
+from training import ledger
+from training.improve import improve
+
+point, job_id, token = sys.argv[1:]
+publish = AdapterStore.publish
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def publish_and_die(*arguments, **names):
+    publish(*arguments, **names)
+    die()
+
+if point == "on disk":
+    AdapterStore.publish = publish_and_die
+settings = load()
+database = Database(settings.database)
+lease = ledger.lease_of(database, job_id, int(token))
+improve(settings, database, lease, progress=lambda stage, done, *_: die() if (stage, done) == (point, 2) else None)
+"""
+
+
+@pytest.mark.parametrize(("point", "left"), [("preferences", []), ("on disk", ["1-1"])])
+def test_kill_9_and_again_publishes_exactly_one_version(
+    tiny_place: Workplace, tiny: str, point: str, left: list[str]
+) -> None:
+    (tiny_place.settings.data_dir / "folkmoot.toml").write_text(
+        f'default_model = "m"\n[models.m]\nkind = "engine"\nbase = "{tiny}"\n'
+    )
+    tiny_place.prefer()
+    lease = tiny_place.claim(SMALL | {"stages": ["preferences"]})
+    command = [sys.executable, "-c", KILLED, point, lease.job_id, str(lease.token)]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
+    folder = tiny_place.settings.adapters_dir / "a"
+    assert [found.name for found in folder.glob("*")] == left
+    assert tiny_place.live() is None
+    with tiny_place.database.session() as session:
+        session.execute(sa.update(Job).values(lease_until=1.0))
+    again = ledger.claim(tiny_place.database, lease_s=600)
+    assert again is not None
+    result = tiny_place.run(again)
+    (version,) = tiny_place.rows(AdapterVersion)
+    assert result["version"]["id"] == version.id == tiny_place.live()
+    AdapterStore(tiny_place.settings.adapters_dir).verify(version)
+    orphans = AdapterStore(tiny_place.settings.adapters_dir).collect_garbage([again.token], [version.path])
+    assert [orphan.name for orphan in orphans] == left

@@ -1,0 +1,153 @@
+"""Rewards keep their contract: None where there is nothing to say, a named stop where they break it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from agents import prompts
+from agents.backend import SampledTokens
+from agents.messages import Message, SamplingParams
+from personal_data.errors import InvalidInput
+from training.judge import BlindJudge, measure_gap
+from training.rewards import registry
+from training.rewards.base import Need, RewardFailed, Rewards, score
+from training.rewards.blind import Blind
+from training.rewards.shaping import Shaping, repetition, soft_overlong
+from training.rewards.truth import Truth
+from training.rollouts import Rollout, Task
+from training.tasks.environments import ENVIRONMENTS, Item
+
+ADD = ENVIRONMENTS["add"]
+
+
+def task(first: int = 2, second: int = 3) -> Task:
+    question = f"What is {first} + {second}?"
+    return Task((prompts.at_once(question),), question, Item("add", 1, question, str(first + second), ""))
+
+
+def rollout(text: str, *, of: Task | None = None, finish_reason: str = "stop", tokens: int = 2) -> Rollout:
+    return Rollout(0, of or task(), SampledTokens((1,), tuple(range(tokens)), (-1.0,) * tokens, text, finish_reason))
+
+
+class Solver:
+    """A model that answers sums from a table, and records every prompt it is shown."""
+
+    def __init__(self, **work: str) -> None:
+        self.work, self.asked = work, list[str]()
+
+    def sample(
+        self, prompts: Sequence[Sequence[Message]], n: int, params: SamplingParams, *, slot: int
+    ) -> list[list[SampledTokens]]:
+        return [[self._answer(messages[-1].content) for _ in range(n)] for messages in prompts]
+
+    def _answer(self, prompt: str) -> SampledTokens:
+        self.asked.append(prompt)
+        text = "4" if prompts.AT_ONCE in prompt else self.work.get(prompt[8:13], "so\nanswer: 5")
+        return SampledTokens((1,), (1, 2), (-1.0, -1.0), text, "length" if text == "cut" else "stop")
+
+    def score(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], *, slot: int) -> list[list[float]]:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "value"),
+    [
+        ("5", "stop", 1.0),
+        (" 5. ", "stop", 1.0),
+        ("2+3\nanswer: 5", "stop", 1.0),
+        ("6", "stop", 0.0),
+        ("5 or 6", "stop", 0.0),
+        ("", "stop", None),
+        ("5", "length", None),
+    ],
+)
+def test_truth(text: str, finish_reason: str, value: float | None) -> None:
+    assert Truth(ADD).score([rollout(text, finish_reason=finish_reason)]).values == [value]
+
+
+def test_truth_of_a_task_without_an_item_is_missing() -> None:
+    open_ended = Task((Message("user", "How are you?"),), "How are you?")
+    assert Truth(ADD).score([rollout("5", of=open_ended)]).values == [None]
+
+
+def test_blind_judge_sees_the_bare_question_once_and_never_a_proposal() -> None:
+    solver = Solver()
+    reward = Blind(BlindJudge(solver, ADD, slot=1, seed=1, max_tokens=64))
+    proposals = [rollout(text) for text in ("5", "SECRET-6", "5.")]
+    assert reward.score(proposals).values == [1.0, 0.0, 1.0]
+    assert reward.score(proposals).values == [1.0, 0.0, 1.0]
+    assert solver.asked == [prompts.propose("What is 2 + 3?").content]
+
+
+def test_blind_judges_by_its_own_answer_not_by_the_truth() -> None:
+    reward = Blind(BlindJudge(Solver(**{"2 + 3": "answer: 7"}), ADD, slot=1, seed=1, max_tokens=64))
+    assert reward.score([rollout("5"), rollout("7")]).values == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("work", ["I cannot say", "cut"])
+def test_blind_without_a_judgement_is_missing(work: str) -> None:
+    reward = Blind(BlindJudge(Solver(**{"2 + 3": work}), ADD, slot=1, seed=1, max_tokens=64))
+    assert reward.score([rollout("5"), rollout("")]).values == [None, None]
+
+
+def test_gap_is_what_thinking_longer_gains() -> None:
+    tasks = [task(first, 5 - first) for first in range(6)]
+    solver = Solver()
+    limits = SamplingParams(8)
+    judge = BlindJudge(solver, ADD, slot=1, seed=1, max_tokens=64)
+    gap = measure_gap(solver, judge, ADD, tasks, slot=2, fast=limits, slow=limits)
+    assert (gap.n, gap.fast_agrees, gap.slow_agrees, gap.gap) == (6, 0.0, 1.0, 1.0)
+    assert (gap.fast_right, gap.slow_right, gap.judge_right) == (0.0, 1.0, 1.0)
+    assert gap.positive
+
+
+@pytest.mark.parametrize(("length", "value"), [(80, 0), (85, -0.25), (90, -0.5), (100, -1), (101, -1)])
+def test_soft_overlong(length: int, value: float) -> None:
+    assert soft_overlong(length, longest=100, cache=20) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(("tokens", "value"), [([5] * 5, -0.75), ([1, 2, 1, 2, 1, 2], -0.6), ([1], 0.0)])
+def test_repetition(tokens: list[int], value: float) -> None:
+    assert repetition(tokens, ngram=2) == pytest.approx(value)
+
+
+def test_shaping_only_takes_away() -> None:
+    values = Shaping().score([rollout("fine"), rollout(""), rollout("cut off", finish_reason="length")]).values
+    assert values == [0.0, -1.0, -1.0]
+
+
+class Broken:
+    name = "broken"
+    needs: frozenset[Need] = frozenset()
+
+    def __init__(self, *values: float | None) -> None:
+        self._values = values
+
+    def score(self, rollouts: Sequence[Rollout]) -> Rewards:
+        if not self._values:
+            raise KeyError("no such column")
+        return Rewards(self._values)
+
+
+@pytest.mark.parametrize(
+    ("reward", "told"),
+    [
+        (Broken(), "'broken' raised KeyError"),
+        (Broken(1.0, 2.0), "'broken' returned 2 values for 1 rollouts"),
+        (Broken(float("inf")), "'broken' returned inf"),
+        (Broken(float("nan")), "'broken' returned nan"),
+    ],
+)
+def test_a_reward_that_breaks_its_contract_stops_the_run_under_its_name(reward: Broken, told: str) -> None:
+    with pytest.raises(RewardFailed, match=told):
+        score(reward, [rollout("5")])
+
+
+def test_registry_builds_every_reward_and_lists_them_for_an_unknown_name() -> None:
+    sources = registry.Sources(ADD, BlindJudge(Solver(), ADD, slot=1, seed=1, max_tokens=64))
+    for name in registry.REWARDS:
+        assert registry.build(name, sources).name == name
+    with pytest.raises(InvalidInput, match="blind, shaping, truth"):
+        registry.build("applause", sources)

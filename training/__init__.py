@@ -1,0 +1,1 @@
+"""How an agent improves itself: jobs, rollouts, rewards, updates, the gate."""

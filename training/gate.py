@@ -1,0 +1,112 @@
+"""The gate: may this candidate replace what is live? Pure decisions on paired measurements.
+
+Every check names what it compared, with n, before and after. An adapter passes when its target improved beyond chance
+and no safety check failed; otherwise it is refused, with the reasons. Door: `decide`; the other functions make checks.
+It measures nothing itself and knows no model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+SIGNIFICANCE = 0.05
+TOLERANCE = 0.05
+NLL_TOLERANCE = 0.02
+LENGTH_RANGE = (0.8, 1.25)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison of candidate (`after`) with incumbent (`before`) over `n` items."""
+
+    name: str
+    ok: bool
+    before: float | None
+    after: float | None
+    n: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The gate's decision; `reasons` are the failed checks, or what improved."""
+
+    passed: bool
+    reasons: tuple[str, ...]
+    checks: tuple[Check, ...]
+
+    def record(self) -> dict[str, Any]:
+        """As stored with the run."""
+        return {"passed": self.passed, "checks": [asdict(check) for check in self.checks]}
+
+
+def decide(target: Check, safety: Sequence[Check]) -> Verdict:
+    """Pass when the target improved and nothing else failed."""
+    failed = [check for check in (target, *safety) if not check.ok]
+    told = failed or [target]
+    return Verdict(not failed, tuple(f"{check.name}: {check.note}" for check in told), (target, *safety))
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """One-sided probability of at least this many wins if wins and losses were equally likely; ties left out."""
+    trials = wins + losses
+    return float(sum(math.comb(trials, k) for k in range(wins, trials + 1)) / 2**trials)
+
+
+def improved(name: str, before: Sequence[bool], after: Sequence[bool]) -> Check:
+    """Paired: more items gained than lost, beyond chance."""
+    wins, losses = _discordant(before, after)
+    chance = sign_test(wins, losses)
+    start, end = fmean(before), fmean(after)
+    note = f"{start:.3f} -> {end:.3f} (n={len(before)}, {wins} gained, {losses} lost, p={chance:.3f})"
+    return Check(name, chance < SIGNIFICANCE, start, end, len(before), note)
+
+
+def preferred_more(name: str, before: Sequence[float], after: Sequence[float]) -> Check:
+    """Paired margins log p(chosen) - log p(rejected): they must grow, beyond chance, on pairs never trained on.
+
+    `before` and `after` of the check are the shares of pairs whose chosen answer is the more probable one.
+    """
+    wins = sum(late > early for early, late in zip(before, after, strict=True))
+    losses = sum(late < early for early, late in zip(before, after, strict=True))
+    chance = sign_test(wins, losses)
+    start, end = fmean(margin > 0 for margin in before), fmean(margin > 0 for margin in after)
+    note = f"margin grew on {wins} of {len(before)} held-out pairs, fell on {losses} (p={chance:.3f})"
+    return Check(name, chance < SIGNIFICANCE and end >= start, start, end, len(before), note)
+
+
+def kept(name: str, before: Sequence[bool], after: Sequence[bool], *, tolerance: float = TOLERANCE) -> Check:
+    """Paired: not more than one item, or `tolerance` of the items, lost on balance."""
+    start, end = fmean(before), fmean(after)
+    wins, losses = _discordant(before, after)
+    ok = losses - wins <= max(1.0, tolerance * len(before))
+    note = f"{start:.3f} -> {end:.3f} (n={len(before)}, {wins} gained, {losses} lost, tolerance {tolerance:.2f})"
+    return Check(name, ok, start, end, len(before), note)
+
+
+def not_less_likely(name: str, before: Sequence[float], after: Sequence[float]) -> Check:
+    """Mean negative log-likelihood a token of accepted answers: not higher by more than 2 %."""
+    start, end = fmean(before), fmean(after)
+    ok = end <= start * (1 + NLL_TOLERANCE)
+    return Check(name, ok, start, end, len(before), f"{start:.3f} -> {end:.3f} nats a token (n={len(before)})")
+
+
+def length_kept(
+    name: str, before: Sequence[int], after: Sequence[int], *, unit: str = "tokens", wanted: float = 1.0
+) -> Check:
+    """Mean length stays within 0.8 to 1.25; `wanted`, the ratio that the data asks for, widens it."""
+    start, end = fmean(before), fmean(after)
+    low, high = LENGTH_RANGE[0] * min(1.0, wanted), LENGTH_RANGE[1] * max(1.0, wanted)
+    ratio = end / start if start else math.inf
+    note = f"mean length {start:.1f} -> {end:.1f} {unit} (ratio {ratio:.2f}, allowed {low:.2f} to {high:.2f})"
+    return Check(name, low <= ratio <= high, start, end, len(before), note)
+
+
+def _discordant(before: Sequence[bool], after: Sequence[bool]) -> tuple[int, int]:
+    wins = sum(late and not early for early, late in zip(before, after, strict=True))
+    losses = sum(early and not late for early, late in zip(before, after, strict=True))
+    return wins, losses

@@ -1,0 +1,218 @@
+"""Reinforcement learning of one adapter slot: groups of rollouts, group-relative advantages, a clipped update.
+
+GRPO (Shao et al. 2024) with token-level averaging and clip-higher (DAPO, Yu et al. 2025). Each reward source is
+normalised within its group before the sources are combined; groups without spread are dropped and counted. Door:
+`Grpo`; the mathematics is in `losses`, the rewards come from `rewards`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents.messages import SamplingParams
+from training.losses import LossKind, PolicyLoss, combine_sources, group_advantages, kl_k3, policy_loss
+from training.monitors import Monitors
+from training.optim import StackedAdamW, warmed_up
+from training.rewards.base import Reward, score
+from training.rollouts import Rollout, Task, TrainablePolicy, sample_groups
+
+_NO_SIGNAL = 0.05
+_KL_ROWS = 32
+_BATCH_TOKENS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class GrpoRecipe:
+    """Settings of the stage. `std_floor` keeps judge noise small, `shaping` is the weight of form beside substance."""
+
+    rank: int = 8
+    alpha: float = 16.0
+    lr: float = 2e-3
+    steps: int = 40
+    prompts: int = 24
+    group: int = 8
+    passes: int = 1
+    temperature: float = 1.0
+    max_tokens: int = 12
+    loss: LossKind = "dapo"
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    delta: float | None = 4.0
+    kl_beta: float = 0.0
+    kl_limit: float = 1.0
+    std_floor: float = 0.1
+    shaping: float = 0.2
+    warmup: int = 2
+    gap_items: int = 64
+    gate_items: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimiser step as it is recorded: numbers, rollouts, every score, the advantages."""
+
+    numbers: dict[str, Any]
+    rollouts: Sequence[Rollout]
+    rewards: Mapping[str, Sequence[float | None]]
+    advantages: Sequence[float]
+
+
+@dataclass
+class Grpo:
+    """Trains `slot` of a policy against the frozen slot `reference`.
+
+    `rewards` are sources with their weights; one of weight 0 is recorded and teaches nothing.
+    """
+
+    policy: TrainablePolicy
+    optimizer: StackedAdamW
+    rewards: Sequence[tuple[Reward, float]]
+    recipe: GrpoRecipe
+    monitors: Monitors
+    slot: int
+    reference: int
+    seed: int
+
+    def run(self, tasks: Sequence[Task], on_step: Callable[[int, Step], None]) -> str | None:
+        """Take `recipe.prompts` tasks a step, in order and round again; `on_step(done, step)` hears every step.
+
+        Returns why it stopped before `recipe.steps`, or None.
+
+        Raises:
+            RewardFailed: a reward broke its contract.
+            BackendError: the policy's logits are not finite any more.
+        """
+        for index in range(self.recipe.steps):
+            first = index * self.recipe.prompts
+            batch = [tasks[place % len(tasks)] for place in range(first, first + self.recipe.prompts)]
+            step, stop = self._step(index, batch)
+            on_step(index + 1, step)
+            if stop is not None:
+                return stop
+        return None
+
+    def _step(self, index: int, tasks: Sequence[Task]) -> tuple[Step, str | None]:
+        recipe = self.recipe
+        params = SamplingParams(recipe.max_tokens, recipe.temperature, seed=self.seed * 100_003 + index)
+        rollouts = sample_groups(self.policy, tasks, recipe.group, params, slot=self.slot)
+        scores = {reward.name: list(score(reward, rollouts).values) for reward, _ in self.rewards}
+        advantages = advantages_of(scores, {reward.name: weight for reward, weight in self.rewards}, recipe)
+        numbers = self._describe(rollouts, scores, advantages)
+        stop = self.monitors.after_rollouts(entropy=numbers["entropy"], length=numbers["length"], kl=numbers["kl"])
+        for _ in range(recipe.passes if stop is None else 0):
+            learned, stop = self._update(index, rollouts, advantages)
+            numbers |= learned
+            if stop is not None:
+                break
+        return Step(numbers, rollouts, scores, advantages.flatten().tolist()), stop
+
+    def _update(self, index: int, rollouts: Sequence[Rollout], advantages: Tensor) -> tuple[dict[str, Any], str | None]:
+        """One optimiser step from the groups that teach, in micro-batches; what it did, and why to stop."""
+        rows = informative(advantages)
+        if not rows:
+            return {"loss": None, "gradient_norm": None}, None
+        self.optimizer.zero_grad()
+        gains, losses = advantages.flatten(), list[PolicyLoss]()
+        counts = [len(rollouts[row].sampled.token_ids) for row in rows]
+        for batch in micro_batches(rows, rollouts):
+            loss = self._loss([rollouts[row] for row in batch], gains[batch])
+            tokens = sum(len(rollouts[row].sampled.token_ids) for row in batch)
+            share = tokens / sum(counts) if self.recipe.loss == "dapo" else len(batch) / len(rows)
+            losses.append(dataclasses.replace(loss, value=loss.value.detach() * share))
+            torch.autograd.backward(loss.value * share)
+        applied = self.optimizer.step(lr_scale=warmed_up(index, warmup=self.recipe.warmup))
+        value = float(sum(loss.value for loss in losses))
+        numbers = {"loss": value, "gradient_norm": float(applied.norms[0])}
+        numbers |= {name: fmean(getattr(loss, name) for loss in losses) for name in ("clipped_low", "clipped_high")}
+        return numbers, self.monitors.after_update(value, applied)
+
+    def _loss(self, rollouts: Sequence[Rollout], advantages: Tensor) -> PolicyLoss:
+        recipe, pairs = self.recipe, [rollout.pair for rollout in rollouts]
+        logp, mask = self.policy.logprobs(pairs, slot=self.slot)
+        reference = self.policy.score(pairs, slot=self.reference) if recipe.kl_beta else None
+        return policy_loss(
+            logp,
+            _padded([rollout.sampled.logprobs for rollout in rollouts], logp),
+            advantages.to(logp),
+            mask,
+            kind=recipe.loss,
+            clip_low=recipe.clip_low,
+            clip_high=recipe.clip_high,
+            delta=recipe.delta,
+            max_length=recipe.max_tokens,
+            kl_beta=recipe.kl_beta,
+            logp_ref=None if reference is None else _padded(reference, logp),
+        )
+
+    def _describe(
+        self, rollouts: Sequence[Rollout], scores: Mapping[str, Sequence[float | None]], advantages: Tensor
+    ) -> dict[str, Any]:
+        """What to watch: mean rewards, entropy and KL a token in nats, mean length, share of groups that teach."""
+        logprobs = [value for rollout in rollouts for value in rollout.sampled.logprobs]
+        means = {f"reward_{name}": _mean_present(values) for name, values in scores.items()}
+        return means | {
+            "entropy": -fmean(logprobs),
+            "length": fmean(len(rollout.sampled.token_ids) for rollout in rollouts),
+            "kl": self._measured_kl(rollouts),
+            "informative": len(informative(advantages)) / len(rollouts),
+        }
+
+    def _measured_kl(self, rollouts: Sequence[Rollout]) -> float:
+        """Mean k3 over the tokens of some 32 rollouts, evenly spread over the groups."""
+        some = rollouts[:: max(1, len(rollouts) // _KL_ROWS)]
+        anchor = self.policy.score([rollout.pair for rollout in some], slot=self.reference)
+        sampled = torch.tensor([value for rollout in some for value in rollout.sampled.logprobs])
+        return float(kl_k3(sampled, torch.tensor([value for tokens in anchor for value in tokens])).mean())
+
+
+def advantages_of(
+    scores: Mapping[str, Sequence[float | None]], weights: Mapping[str, float], recipe: GrpoRecipe
+) -> Tensor:
+    """Advantages [groups, G] in float64: each source normalised in its group, then their weighted mean."""
+    sources = []
+    for values in scores.values():
+        present = [math.nan if value is None else value for value in values]
+        rewards = torch.tensor(present, dtype=torch.float64).view(-1, recipe.group)
+        sources.append(group_advantages(rewards, eps=0.0, std_floor=recipe.std_floor))
+    return combine_sources(torch.stack(sources), torch.tensor([weights[name] for name in scores], dtype=torch.float64))
+
+
+def informative(advantages: Tensor) -> list[int]:
+    """Rows of the groups that have something to teach."""
+    groups = advantages.abs().amax(dim=1) >= _NO_SIGNAL
+    rows: list[int] = groups.repeat_interleave(advantages.shape[1]).nonzero().flatten().tolist()
+    return rows
+
+
+def micro_batches(rows: Sequence[int], rollouts: Sequence[Rollout]) -> Iterator[list[int]]:
+    """Rows in order, in batches of a bounded number of tokens; gradients add up over them."""
+    batch, tokens = list[int](), 0
+    for row in rows:
+        length = sum(map(len, rollouts[row].pair))
+        if batch and tokens + length > _BATCH_TOKENS:
+            yield batch
+            batch, tokens = [], 0
+        batch.append(row)
+        tokens += length
+    if batch:
+        yield batch
+
+
+def _padded(rows: Sequence[Sequence[float]], like: Tensor) -> Tensor:
+    padded = torch.zeros_like(like)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = torch.tensor(row, dtype=like.dtype)
+    return padded.detach()
+
+
+def _mean_present(values: Sequence[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return fmean(present) if present else None

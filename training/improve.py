@@ -1,0 +1,253 @@
+"""The door of the learning room: one improvement of one agent, from a leased job to a published adapter or a refusal.
+
+    read the plan → freeze the data → load base and live adapter → stage: preferences → gate → stage: environment → gate
+    → publish at most one version
+
+Each stage starts from the last candidate that passed. Publishing is: adapter folder on disk (named by the lease's
+token), then one SQL transaction that checks the lease, records the version, moves the agent's pointer, writes the
+decisions and closes the job. A crash anywhere leaves the published version as it was, and the job starts again from it.
+Nothing here knows of queues or processes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from agents.adapters import Adapter, AdapterStore, activate, read_adapter
+from agents.engine.base import Base, load_base
+from agents.engine.lora import AdapterStack
+from personal_data.database import Database
+from personal_data.errors import BackendError, InvalidInput, NotFound
+from personal_data.records import AdapterVersion, Agent, new_id
+from personal_data.settings import Settings
+from training import journal, ledger
+from training.journal import Decision, Journal
+from training.ledger import Lease
+from training.packing import SharedPromptPolicy
+from training.plan import Plan, read_plan
+from training.preference import encode_pairs
+from training.stages import environment, preferences
+from training.stages.bench import INCUMBENT, POLICY, SLOTS, START, Bench, StageResult, Tell
+from training.suite import make_suite
+from training.tasks.interactions import Preferences, read_preferences
+
+Progress = Callable[[str, int, int, str], None]
+"""Stage, steps done, steps in all, a note. Whatever it raises stops the improvement; nothing is published then."""
+
+
+@dataclass(frozen=True)
+class _Frozen:
+    """What the job starts from, read once."""
+
+    agent_id: str
+    base: str
+    live: AdapterVersion | None
+    next_number: int
+    preferences: Preferences
+    known: str | None
+    """Why these preferences need not be learned again."""
+
+
+@dataclass
+class _Cycle:
+    """An improvement under way."""
+
+    database: Database
+    lease: Lease
+    plan: Plan
+    frozen: _Frozen
+    base: Base
+    stack: AdapterStack
+    bench: Bench
+    progress: Progress
+    candidate: Adapter | None = None
+    ended: list[tuple[str, Journal, StageResult]] = field(default_factory=list)
+
+
+def improve(settings: Settings, database: Database, lease: Lease, *, progress: Progress) -> dict[str, Any]:
+    """Run the job and close it; the result is also stored on the job.
+
+    Having nothing to learn from, or a candidate that the gate refuses, is a result with reasons, not an error.
+
+    Returns:
+        {"decision": "published" | "refused" | "skipped", "reasons": [...], "version": {"id", "number"} | None,
+         "stages": [{"stage", "run_id", "decision", "reasons", "gate"}, ...]}
+
+    Raises:
+        InvalidInput: the payload asks for something unknown, or the agent's model cannot be trained.
+        NotFound: the agent is gone.
+        RewardFailed: a reward broke its contract.
+        LeaseLost: somebody else holds the job now; nothing was published.
+        AdapterError: the live adapter is torn or does not fit.
+    """
+    plan = read_plan(lease.payload, job_id=lease.job_id)
+    progress("loading", 0, 1, "loading the model")
+    cycle = _open(settings, database, lease, plan, progress)
+    for stage in plan.stages:
+        _run_stage(cycle, stage)
+    return _close(AdapterStore(settings.adapters_dir), cycle)
+
+
+def _open(settings: Settings, database: Database, lease: Lease, plan: Plan, progress: Progress) -> _Cycle:
+    with database.session() as session:
+        frozen = _freeze(settings, session, lease)
+        journal.close_interrupted(session, lease.job_id, lease.token)
+    base = load_base(frozen.base)
+    live = None
+    if frozen.live is not None:
+        store = AdapterStore(settings.adapters_dir)
+        store.verify(frozen.live)
+        live = read_adapter(store.path(frozen.live), base_sha256=base.sha256)
+    ranks = [plan.preferences.rank, plan.environment.recipe.rank, live.rank if live else 1]
+    stack = AdapterStack(base, slots=SLOTS, rank=max(ranks))
+    if live is not None:
+        stack.load(START, live)
+        stack.load(INCUMBENT, live)
+    policy = SharedPromptPolicy(base, stack)
+    suite = make_suite(plan.seed, **dataclasses.asdict(plan.evaluation))
+    held = encode_pairs(base, frozen.preferences.gate)
+    bench = Bench(policy, stack.parameters(), suite, plan.seed, gate_pairs=held)
+    return _Cycle(database, lease, plan, frozen, base, stack, bench, progress)
+
+
+def _freeze(settings: Settings, session: Session, lease: Lease) -> _Frozen:
+    agent = session.get(Agent, lease.subject_id)
+    if agent is None or agent.user_id != lease.user_id:
+        raise NotFound(f"no agent {lease.subject_id}")
+    model = settings.models.get(agent.model)
+    if model is None or not model.trainable or model.base is None:
+        raise InvalidInput(f"model {agent.model!r} cannot be trained: it is not configured here with a `base`")
+    preferences = read_preferences(session, agent.user_id)
+    highest = session.scalar(sa.select(sa.func.max(AdapterVersion.number)).filter_by(agent_id=agent.id))
+    return _Frozen(
+        agent_id=agent.id,
+        base=model.base,
+        live=session.get(AdapterVersion, agent.live_version_id) if agent.live_version_id else None,
+        next_number=(highest or 0) + 1,
+        preferences=preferences,
+        known=journal.tried_before(session, agent.id, "preferences", preferences.digest),
+    )
+
+
+def _run_stage(cycle: _Cycle, stage: str) -> None:
+    """Run one stage on top of the last candidate that passed."""
+    run = _open_run(cycle, stage)
+
+    def tell(done: int, total: int, note: str) -> None:
+        cycle.progress(stage, done, total, note)
+
+    if stage == "preferences" and cycle.frozen.known is not None:
+        result = StageResult("skipped", (cycle.frozen.known,))
+    else:
+        result = _train(cycle, stage, run, tell)
+    if result.decision == "passed":
+        cycle.candidate = cycle.stack.export(POLICY)
+        cycle.stack.load(INCUMBENT, cycle.candidate)
+        cycle.bench.baseline = result.measured
+    cycle.ended.append((stage, run, result))
+
+
+def _train(cycle: _Cycle, stage: str, run: Journal, tell: Tell) -> StageResult:
+    """A candidate whose logits are not finite any more has diverged: that is the candidate's fault, not the job's."""
+    plan, bench = cycle.plan, cycle.bench
+    recipe = plan.preferences if stage == "preferences" else plan.environment.recipe
+    _prepare_policy(cycle, rank=recipe.rank, alpha=recipe.alpha)
+    try:
+        if stage == "preferences":
+            return preferences.run(bench, cycle.base, cycle.frozen.preferences, plan.preferences, run, tell)
+        return environment.run(bench, plan.environment, run, tell)
+    except BackendError as error:
+        return StageResult("refused", (f"training broke: {error}",))
+
+
+def _open_run(cycle: _Cycle, stage: str) -> Journal:
+    recipe = cycle.plan.environment if stage == "environment" else cycle.plan.preferences
+    settings = dataclasses.asdict(recipe) | {"seed": cycle.plan.seed}
+    return journal.open_run(
+        cycle.database,
+        job_id=cycle.lease.job_id,
+        token=cycle.lease.token,
+        stage=stage,
+        agent_id=cycle.frozen.agent_id,
+        parent_version_id=cycle.frozen.live.id if cycle.frozen.live else None,
+        recipe=settings,
+        data_sha256=cycle.frozen.preferences.digest if stage == "preferences" else _digest(settings),
+    )
+
+
+def _digest(settings: dict[str, Any]) -> str:
+    """The items of an environment follow from its settings and the seed."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _prepare_policy(cycle: _Cycle, *, rank: int, alpha: float) -> None:
+    """Put the incumbent's adapter, or a fresh one, into the policy slot."""
+    if cycle.candidate is None and cycle.frozen.live is None:
+        cycle.stack.fresh(POLICY, rank=rank, alpha=alpha, seed=cycle.plan.seed)
+    else:
+        cycle.stack.load(POLICY, cycle.stack.export(INCUMBENT))
+
+
+def _close(store: AdapterStore, cycle: _Cycle) -> dict[str, Any]:
+    """Publish the last candidate that passed, if any, and close the job: one transaction."""
+    cycle.progress("publishing", 0, 1, "writing down the result")
+    version = _publish(store, cycle)
+    told = [_told(stage, run, result) for stage, run, result in cycle.ended]
+    result = {
+        "decision": "published" if version else max((stage["decision"] for stage in told), key=_WEIGHT.__getitem__),
+        "reasons": [reason for stage in told for reason in stage["reasons"]],
+        "version": {"id": version.id, "number": version.number} if version else None,
+        "stages": told,
+    }
+    with cycle.database.session() as session:
+        ledger.fence(session, cycle.lease)
+        if version is not None:
+            activate(session, agent_id=cycle.frozen.agent_id, version=version, token=cycle.lease.token)
+        for (_, run, ended), stage in zip(cycle.ended, told, strict=True):
+            run.decide(session, stage["decision"], ended.reasons, ended.gate)
+        ledger.finish(session, cycle.lease, result)
+    return result
+
+
+_WEIGHT = {"skipped": 0, "refused": 1}
+
+
+def _told(stage: str, run: Journal, result: StageResult) -> dict[str, Any]:
+    decision: Decision = "published" if result.decision == "passed" else result.decision
+    return {
+        "stage": stage,
+        "run_id": run.run_id,
+        "decision": decision,
+        "reasons": list(result.reasons),
+        "gate": result.gate and dict(result.gate),
+    }
+
+
+def _publish(store: AdapterStore, cycle: _Cycle) -> AdapterVersion | None:
+    """Write the candidate's folder; its row is only made here and recorded later."""
+    if cycle.candidate is None:
+        return None
+    lease, frozen = cycle.lease, cycle.frozen
+    path, sha256 = store.publish(
+        frozen.agent_id, frozen.next_number, cycle.candidate, job_id=lease.job_id, token=lease.token
+    )
+    return AdapterVersion(
+        id=new_id("adv"),
+        agent_id=frozen.agent_id,
+        number=frozen.next_number,
+        job_id=lease.job_id,
+        token=lease.token,
+        parent_id=frozen.live.id if frozen.live else None,
+        path=path,
+        sha256=sha256,
+        base_sha256=cycle.candidate.base_sha256,
+        evaluation={stage: dict(result.gate or {}) for stage, _, result in cycle.ended if result.decision == "passed"},
+    )

@@ -1,0 +1,107 @@
+"""The record of a training run while it happens: its recipe, every step, every rollout with its scores, the decision.
+
+Rows belong to one (job, token, stage): a worker that lost its lease can only write to its own. `decide` writes in the
+caller's transaction: a published decision appears together with the version it speaks of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from personal_data.database import Database
+from personal_data.records import Rollout as RolloutRow
+from personal_data.records import TrainingRun, now
+from training.rollouts import Rollout
+
+Decision = Literal["published", "refused", "skipped"]
+
+
+class Journal:
+    """Writes one training run."""
+
+    def __init__(self, database: Database, run_id: str) -> None:
+        self._database = database
+        self.run_id = run_id
+        self._steps: list[dict[str, Any]] = []
+
+    def step(
+        self,
+        numbers: Mapping[str, Any],
+        rollouts: Sequence[Rollout] = (),
+        rewards: Mapping[str, Sequence[float | None]] | None = None,
+        advantages: Sequence[float] = (),
+    ) -> None:
+        """Store one optimiser step and what was sampled for it."""
+        index = len(self._steps)
+        self._steps.append({"step": index, **numbers})
+        rows = [
+            RolloutRow(
+                run_id=self.run_id,
+                step=index,
+                group=rollout.group,
+                prompt="\n".join(message.content for message in rollout.task.messages),
+                completion=rollout.sampled.text.replace("\0", "\N{REPLACEMENT CHARACTER}"),  # PostgreSQL
+                rewards={name: values[place] for name, values in (rewards or {}).items()},
+                advantage=advantages[place],
+                finish_reason=rollout.sampled.finish_reason,
+            )
+            for place, rollout in enumerate(rollouts)
+        ]
+        with self._database.session() as session:
+            session.execute(sa.update(TrainingRun).where(TrainingRun.id == self.run_id).values(steps=self._steps))
+            session.add_all(rows)
+
+    def decide(
+        self, session: Session, decision: Decision, reasons: Sequence[str], gate: Mapping[str, Any] | None
+    ) -> None:
+        """Write the decision with its reasons and measurements."""
+        values = {"decision": decision, "reasons": list(reasons), "gate": gate and dict(gate), "finished_at": now()}
+        session.execute(sa.update(TrainingRun).where(TrainingRun.id == self.run_id).values(**values))
+
+
+def open_run(
+    database: Database,
+    *,
+    job_id: str,
+    token: int,
+    stage: str,
+    agent_id: str,
+    parent_version_id: str | None,
+    recipe: Mapping[str, Any],
+    data_sha256: str | None,
+) -> Journal:
+    """Start the row of a run."""
+    row = TrainingRun(
+        job_id=job_id,
+        token=token,
+        stage=stage,
+        agent_id=agent_id,
+        parent_version_id=parent_version_id,
+        recipe=dict(recipe),
+        data_sha256=data_sha256,
+    )
+    with database.session() as session:
+        session.add(row)
+    return Journal(database, row.id)
+
+
+def close_interrupted(session: Session, job_id: str, token: int) -> None:
+    """Close the runs of earlier attempts at this job that a crash left open."""
+    left = sa.and_(TrainingRun.job_id == job_id, TrainingRun.token < token, TrainingRun.finished_at.is_(None))
+    reason = ["interrupted: its worker stopped before a decision, the job was started again"]
+    session.execute(sa.update(TrainingRun).where(left).values(reasons=reason, finished_at=now()))
+
+
+def tried_before(session: Session, agent_id: str, stage: str, data_sha256: str) -> str | None:
+    """Why this data need not be learned again: it was published before, or refused twice. None when it should be."""
+    same = (TrainingRun.agent_id == agent_id, TrainingRun.stage == stage, TrainingRun.data_sha256 == data_sha256)
+    decisions = list(session.scalars(sa.select(TrainingRun.decision).where(*same)))
+    if "published" in decisions:
+        return "nothing new: these preferences were learned before"
+    if decisions.count("refused") >= 2:
+        return "nothing new: these preferences were tried twice and refused both times"
+    return None

@@ -1,0 +1,137 @@
+"""What an improvement job asks for, read from its payload and checked before anything is loaded.
+
+    {"stages": ["preferences", "environment"], "seed": 7,
+     "preferences": {"epochs": 6},
+     "environment": {"name": "order", "difficulty": 1, "reward": "blind", "steps": 40},
+     "evaluation": {"per_family": 16, "recall": 96}}
+
+Everything is optional. Unknown names are refused with the known ones listed: a typo never trains something else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from personal_data.errors import InvalidInput
+from training.grpo import GrpoRecipe
+from training.preference import PreferenceRecipe
+from training.rewards.registry import REWARDS
+from training.tasks.environments import ENVIRONMENTS
+
+STAGES = ("preferences", "environment")
+_LIMITS: Mapping[str, tuple[float, float]] = {
+    "steps": (1, 1000),
+    "prompts": (1, 256),
+    "group": (2, 32),
+    "passes": (1, 4),
+    "lr": (0.0, 0.1),
+    "kl_beta": (0.0, 10.0),
+    "max_tokens": (1, 512),
+    "gap_items": (8, 1000),
+    "gate_items": (8, 5000),
+    "epochs": (1, 50),
+    "max_updates": (1, 1000),
+    "batch": (1, 64),
+    "per_family": (1, 500),
+    "recall": (1, 5000),
+    "work_tokens": (8, 8192),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentPlan:
+    """Which family to practise at which difficulty, and what rewards it."""
+
+    name: str = "order"
+    difficulty: int = 1
+    reward: str = "blind"
+    recipe: GrpoRecipe = field(default_factory=GrpoRecipe)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationPlan:
+    """How many items of each family and of recall guard against forgetting, and how many tokens work may take."""
+
+    per_family: int = 16
+    recall: int = 96
+    work_tokens: int = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked plan; equal plans on equal data give equal adapters."""
+
+    stages: tuple[str, ...]
+    seed: int
+    preferences: PreferenceRecipe
+    environment: EnvironmentPlan
+    evaluation: EvaluationPlan
+
+
+_Recipe = TypeVar("_Recipe", GrpoRecipe, PreferenceRecipe, EvaluationPlan)
+_Name = TypeVar("_Name", str, int)
+
+
+def read_plan(payload: Mapping[str, Any], *, job_id: str) -> Plan:
+    """Check a job's payload; the seed defaults to a hash of the job's id, so that a restarted job repeats itself.
+
+    Raises:
+        InvalidInput: an unknown stage, family, difficulty, reward or setting, or a value out of range.
+    """
+    payload = {name: value for name, value in payload.items() if value is not None}
+    _known("improvement", payload, ("stages", "seed", "preferences", "environment", "evaluation"))
+    seed = payload.get("seed", int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:4], "big"))
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise InvalidInput(f"seed must be a whole number within 0..{2**32 - 1}, not {seed!r}", param="seed")
+    return Plan(
+        stages=_stages(payload.get("stages", STAGES)),
+        seed=seed,
+        preferences=_with_settings(PreferenceRecipe(), payload.get("preferences", {}), "preferences"),
+        environment=_environment(payload.get("environment", {})),
+        evaluation=_with_settings(EvaluationPlan(), payload.get("evaluation", {}), "evaluation"),
+    )
+
+
+def _stages(stages: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(stages, str) or not stages:
+        raise InvalidInput(f"stages must be a list of: {', '.join(STAGES)}", param="stages")
+    for stage in stages:
+        _choice("stage", stage, STAGES)
+    return tuple(stage for stage in STAGES if stage in stages)
+
+
+def _environment(payload: Mapping[str, Any]) -> EnvironmentPlan:
+    wanted = dict(payload)
+    plan = EnvironmentPlan()
+    name = _choice("environment", wanted.pop("name", plan.name), ENVIRONMENTS)
+    difficulty = _choice("difficulty", wanted.pop("difficulty", plan.difficulty), ENVIRONMENTS[name].difficulties)
+    reward = _choice("reward", wanted.pop("reward", plan.reward), sorted(set(REWARDS) - {"shaping"}))
+    return EnvironmentPlan(name, difficulty, reward, _with_settings(GrpoRecipe(), wanted, "environment"))
+
+
+def _with_settings(recipe: _Recipe, settings: Mapping[str, Any], where: str) -> _Recipe:
+    names = [known.name for known in dataclasses.fields(recipe) if known.name in _LIMITS]
+    _known(where, settings, names)
+    for name, value in settings.items():
+        low, high = _LIMITS[name]
+        kinds = (int,) if type(getattr(recipe, name)) is int else (int, float)
+        if type(value) not in kinds or not low <= value <= high:
+            raise InvalidInput(f"{where}.{name} must be within {low}..{high}, not {value!r}", param=f"{where}.{name}")
+    return dataclasses.replace(recipe, **settings)
+
+
+def _choice(what: str, value: _Name, known: Sequence[_Name] | Mapping[_Name, Any]) -> _Name:
+    if value not in list(known):
+        raise InvalidInput(f"unknown {what} {value!r}; known: {', '.join(map(str, known))}", param=what)
+    return value
+
+
+def _known(where: str, settings: Mapping[str, Any], names: Sequence[str]) -> None:
+    if not isinstance(settings, Mapping):
+        raise InvalidInput(f"{where} must be an object", param=where)
+    for name in settings:
+        _choice(f"setting of {where}", name, names)

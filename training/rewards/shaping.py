@@ -1,0 +1,32 @@
+"""Form, not substance: endings and repetition. Never above 0, so that it can only take away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from training.rewards.base import Need, Rewards
+from training.rollouts import Rollout
+
+
+def soft_overlong(length: int, *, longest: int, cache: int) -> float:
+    """0 up to longest - cache tokens, then linearly down to -1 at `longest` (DAPO, Yu et al. 2025, equation 13)."""
+    return -min(max(length - (longest - cache), 0) / cache, 1.0)
+
+
+def repetition(token_ids: Sequence[int], *, ngram: int = 2) -> float:
+    """-(1 - distinct n-grams / n-grams); 0 for a text shorter than one n-gram (Yeo et al. 2025)."""
+    grams = [tuple(token_ids[start : start + ngram]) for start in range(len(token_ids) - ngram + 1)]
+    return -(1 - len(set(grams)) / len(grams)) if grams else 0.0
+
+
+class Shaping:
+    """-1 for an answer that is empty or was cut off, else the share of repeated 3-grams, negative."""
+
+    name = "shaping"
+    needs: frozenset[Need] = frozenset()
+
+    def score(self, rollouts: Sequence[Rollout]) -> Rewards:
+        return Rewards([self._value(rollout) for rollout in rollouts])
+
+    def _value(self, rollout: Rollout) -> float:
+        return -1.0 if rollout.answer is None else repetition(rollout.sampled.token_ids, ngram=3)

@@ -1,0 +1,85 @@
+"""Tasks, rollouts and groups: what the policy was asked and what it answered.
+
+Door: `sample_groups`, `answer_of`. It scores nothing and stores nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from torch import Tensor
+
+from agents import prompts
+from agents.backend import PolicyBackend, SampledTokens
+from agents.messages import Message, SamplingParams
+from training.tasks.environments import Environment, Item, draw
+
+TokenPair = tuple[Sequence[int], Sequence[int]]
+"""Prompt ids and completion ids."""
+
+
+class TrainablePolicy(PolicyBackend, Protocol):
+    """A policy backend whose log-probabilities carry gradients to the adapter in a slot."""
+
+    def logprobs(self, pairs: Sequence[TokenPair], *, slot: int) -> tuple[Tensor, Tensor]:
+        """Log-probabilities [B, T] of the completion tokens with autograd, right padded, and their mask."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One prompt for the policy. `question` is the bare question, `item` its environment item where it has one."""
+
+    messages: tuple[Message, ...]
+    question: str
+    item: Item | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One sampled completion of a task; rollouts of equal `group` answer the same task."""
+
+    group: int
+    task: Task
+    sampled: SampledTokens
+
+    @property
+    def pair(self) -> TokenPair:
+        return self.sampled.prompt_ids, self.sampled.token_ids
+
+    @property
+    def answer(self) -> str | None:
+        return answer_of(self.sampled)
+
+
+def answer_of(sampled: SampledTokens) -> str | None:
+    """The answer in a completion: what follows `answer:`, else all of it; None when it was cut off or is empty."""
+    if sampled.finish_reason == "length":
+        return None
+    return prompts.final_answer(sampled.text) or sampled.text.strip() or None
+
+
+def at_once_tasks(environment: Environment, rng: Random, difficulty: int, count: int, *, held_out: bool) -> list[Task]:
+    """Draw different items of a family, on one side of the split, to be answered without work."""
+    found: dict[str, Task] = {}
+    for _ in range(20 * count):
+        item = draw(environment, rng, difficulty, held_out_items=held_out)
+        found.setdefault(item.question, Task((prompts.at_once(item.question),), item.question, item))
+        if len(found) == count:
+            break
+    return list(found.values())
+
+
+def sample_groups(
+    policy: PolicyBackend, tasks: Sequence[Task], size: int, params: SamplingParams, *, slot: int
+) -> list[Rollout]:
+    """Sample `size` completions of every task; the result is in group order."""
+    sampled = policy.sample([task.messages for task in tasks], size, params, slot=slot)
+    return [
+        Rollout(group, task, one)
+        for group, (task, completions) in enumerate(zip(tasks, sampled, strict=True))
+        for one in completions
+    ]

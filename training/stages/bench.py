@@ -1,0 +1,68 @@
+"""What stages share: the slots, the bench they work on, how they end, and the checks that every candidate passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor
+
+from training.gate import Check, Verdict, kept
+from training.monitors import Monitors
+from training.preference import EncodedPair
+from training.rollouts import TrainablePolicy
+from training.suite import Outcome, Suite
+
+START, INCUMBENT, POLICY = 1, 2, 3
+"""The cycle-start snapshot (the frozen judge), where this stage starts (its reference), what it trains."""
+SLOTS = 4
+
+Tell = Callable[[int, int, str], None]
+"""Progress: steps done, steps in all, a note."""
+
+
+@dataclass
+class Bench:
+    """What a stage works with. `baseline` holds the incumbent's answers to the suite, once they were needed."""
+
+    policy: TrainablePolicy
+    parameters: Sequence[Tensor]
+    suite: Suite
+    seed: int
+    baseline: dict[str, Outcome] | None = None
+    gate_pairs: list[EncodedPair] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """How a stage ended; `measured` are the candidate's answers to the suite, the next baseline if it passed."""
+
+    decision: Literal["passed", "refused", "skipped"]
+    reasons: tuple[str, ...]
+    gate: Mapping[str, Any] | None = None
+    measured: dict[str, Outcome] | None = None
+
+
+def judged(verdict: Verdict, measured: dict[str, Outcome], more: Mapping[str, Any]) -> StageResult:
+    """The result of a stage whose candidate was measured; `more` is recorded beside the checks."""
+    record = verdict.record() | dict(more)
+    return StageResult("passed" if verdict.passed else "refused", verdict.reasons, record, measured)
+
+
+def check_suite(bench: Bench, report: Callable[[str], None]) -> tuple[dict[str, Outcome], list[Check]]:
+    """The candidate's answers to the suite, and whether it kept what the incumbent could do."""
+    if bench.baseline is None:
+        bench.baseline = bench.suite.measure(bench.policy, INCUMBENT, lambda note: report(f"{note}, before"))
+    measured = bench.suite.measure(bench.policy, POLICY, lambda note: report(f"{note}, after"))
+    names = {"tasks": "other tasks", "recall": "recall"}
+    return measured, [kept(names[key], bench.baseline[key].right, after.right) for key, after in measured.items()]
+
+
+def broken(bench: Bench, monitors: Monitors, stopped: str | None) -> str | None:
+    """Why there is no candidate to measure, or None."""
+    if monitors.broken:
+        return f"training broke: {stopped}"
+    if not all(bool(parameter[POLICY].isfinite().all()) for parameter in bench.parameters):
+        return "training broke: the adapter's weights are not finite"
+    return None

@@ -1,0 +1,107 @@
+"""The stage that learns what the owner prefers: DPO on pairs, gated on pairs whose prompts were never trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from difflib import SequenceMatcher
+from statistics import fmean
+from typing import Any
+
+from agents.engine.base import Base
+from training import gate, preference
+from training.journal import Journal
+from training.monitors import Monitors
+from training.optim import StackedAdamW
+from training.preference import EncodedPair, PreferenceRecipe
+from training.rollouts import TrainablePolicy
+from training.stages.bench import INCUMBENT, POLICY, Bench, StageResult, Tell, broken, check_suite, judged
+from training.suite import answer_greedily
+from training.tasks.interactions import Preference, Preferences
+
+_SHOWN = 3
+_LONGEST = 256
+
+
+def run(
+    bench: Bench, base: Base, data: Preferences, recipe: PreferenceRecipe, journal: Journal, tell: Tell
+) -> StageResult:
+    """Train on the pairs, then let the gate decide."""
+    pairs, held = preference.encode_pairs(base, data.train), bench.gate_pairs
+    if len(pairs) < recipe.min_train or len(held) < recipe.min_gate:
+        return StageResult("skipped", (_too_few(len(pairs), len(held), recipe, data.unpaired),))
+    total = preference.updates(len(pairs), recipe) + 1
+
+    def on_step(done: int, numbers: dict[str, float]) -> None:
+        journal.step(numbers)
+        tell(done, total, f"preferences: update {done} of {total - 1}, loss {numbers['loss']:.3f}")
+
+    monitors = Monitors()
+    trainer = preference.Dpo(
+        policy=bench.policy,
+        optimizer=StackedAdamW(bench.parameters, slots=[POLICY], lr=recipe.lr),
+        recipe=recipe,
+        monitors=monitors,
+        slot=POLICY,
+        reference=INCUMBENT,
+        seed=bench.seed,
+    )
+    stopped = trainer.run(pairs, on_step)
+    if (reason := broken(bench, monitors, stopped)) is not None:
+        return StageResult("refused", (reason,))
+    return _gate(bench, held, lambda note: tell(total - 1, total, f"preferences: {note}"))
+
+
+def _too_few(train: int, held: int, recipe: PreferenceRecipe, unpaired: int) -> str:
+    found = f"{train} preference pairs to learn from and {held} held out for the gate"
+    aside = f" ({unpaired} feedback entries name no different rejected answer)" if unpaired else ""
+    return f"too little to learn from: {found}{aside}; it needs {recipe.min_train} and {recipe.min_gate}"
+
+
+def _gate(bench: Bench, pairs: Sequence[EncodedPair], report: Callable[[str], None]) -> StageResult:
+    report("gate on held-out pairs")
+    held = [pair.preference for pair in pairs]
+    before, after = (_answers(bench.policy, held, slot) for slot in (INCUMBENT, POLICY))
+    margins = [preference.margins(bench.policy, pairs, slot=slot) for slot in (INCUMBENT, POLICY)]
+    likelihoods = [preference.chosen_nll(bench.policy, pairs, slot=slot) for slot in (INCUMBENT, POLICY)]
+    measured, safety = check_suite(bench, report)
+    verdict = gate.decide(
+        gate.preferred_more("owner's preferences", *margins),
+        [
+            gate.not_less_likely("likelihood of preferred answers", *likelihoods),
+            _length_check(held, before, after),
+            *safety,
+        ],
+    )
+    nearer = {"before": _nearer(held, before), "after": _nearer(held, after), "n": len(held)}
+    return judged(verdict, measured, {"nearer_to_chosen": nearer, "samples": _samples(held, before, after)})
+
+
+def _answers(policy: TrainablePolicy, held: Sequence[Preference], slot: int) -> list[str]:
+    """Greedy answers, with room for twice the longest that the owner chose."""
+    room = min(2 * max(len(pair.chosen) for pair in held), _LONGEST)
+    return [one.text for one in answer_greedily(policy, [pair.messages for pair in held], slot=slot, max_tokens=room)]
+
+
+def _length_check(held: Sequence[Preference], before: Sequence[str], after: Sequence[str]) -> gate.Check:
+    """The owner may well want another length than the incumbent's: the chosen answers say which."""
+    lengths = [[len(text) for text in texts] for texts in (before, after)]
+    wanted = fmean(len(pair.chosen) for pair in held) / max(fmean(lengths[0]), 1.0)
+    return gate.length_kept("answer length", *lengths, unit="characters", wanted=wanted)
+
+
+def _nearer(held: Sequence[Preference], texts: Sequence[str]) -> float:
+    """Share of answers whose text is nearer to the chosen than to the rejected one: shown, never decisive."""
+    return fmean(
+        _likeness(text, pair.chosen) > _likeness(text, pair.rejected) for pair, text in zip(held, texts, strict=True)
+    )
+
+
+def _likeness(first: str, second: str) -> float:
+    return SequenceMatcher(None, first, second, autojunk=False).ratio()
+
+
+def _samples(held: Sequence[Preference], before: Sequence[str], after: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {"prompt": pair.messages[-1].content, "before": early, "after": late, "chosen": pair.chosen}
+        for pair, early, late in zip(held[:_SHOWN], before, after, strict=False)
+    ]
