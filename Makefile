@@ -1,0 +1,55 @@
+# Two commands do everything: `make demo` and `make test`. Each installs what is missing into .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --constraint constraints.txt
+export PYTHONUNBUFFERED := 1
+
+.PHONY: demo test serve lint types layers check bench clean help
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+demo: $(VENV)/.runtime ## Three people, their agents, two debates, one improvement: about two minutes
+	@$(BIN)/folkmoot demo
+
+serve: $(VENV)/.runtime ## Start the platform and keep it running
+	@$(BIN)/folkmoot serve
+
+test: $(VENV)/.develop lint types layers ## Lint, types, layers and all tests
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.develop
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.develop
+	@$(BIN)/mypy
+
+layers: $(VENV)/.develop
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.develop ## Print every figure that the README claims
+	@for claim in startup nursery improvement; do $(BIN)/python -m benchmarks.$$claim || exit 1; done
+
+clean: ## Remove the environment and caches; data folders stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# A plain Debian python3 has no ensurepip, so that `venv` cannot bring pip along: then the wheel beside us does.
+$(BIN)/python:
+	@echo "making $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit("Folkmoot needs Python 3.11 or newer, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv --without-pip $(VENV)
+	@$(BIN)/python .bootstrap/pip-26.3-py3-none-any.whl/pip --disable-pip-version-check install --quiet --constraint constraints.txt pip
+
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing Folkmoot (a few minutes the first time)"
+	@$(INSTALL) pip hatchling editables
+	@$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.develop: $(VENV)/.runtime
+	@echo "installing what the tests need"
+	@$(INSTALL) --no-build-isolation --editable '.[dev]'
+	@touch $@
