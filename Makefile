@@ -31,7 +31,7 @@ layers: $(VENV)/.develop
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.develop ## Print every figure that the README claims
-	@for claim in startup nursery improvement; do $(BIN)/python -m benchmarks.$$claim || exit 1; done
+	@for claim in benchmarks.startup benchmarks.demo training.nursery.evaluate benchmarks.improvement; do $(BIN)/python -m $$claim || exit 1; done
 
 clean: ## Remove the environment and caches; data folders stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     debate_deadline_s: float = Field(default=60.0, gt=0)
     lease_s: float = Field(default=30.0, gt=0)
     sweep_s: float = Field(default=5.0, gt=0)
+    training_threads: int = Field(default=1, ge=1)
+    """Threads of the training process. One is safe beside others; on a quiet machine with a larger base, more pay."""
 
     @model_validator(mode="after")
     def _with_builtin_model(self) -> Settings:

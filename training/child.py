@@ -47,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         _die_with(options.parent)
         _give_way()
         settings = load()
+        os.environ.setdefault("OMP_NUM_THREADS", str(settings.training_threads))  # before torch is imported
         database = Database(settings.database)
         lease = ledger.lease_of(database, options.job_id, options.token)
         RUNNERS[lease.kind](settings, database, lease, reporter(database, lease))
