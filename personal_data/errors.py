@@ -14,7 +14,8 @@
     │   └── BackendTimeout        it did not answer in time                         → HTTP 504
     ├── AdapterError              an adapter is missing, torn, or does not fit its base
     ├── IndexUnavailable          the memory index is away; SQL still holds everything
-    └── LeaseLost                 another worker holds this job now: stop, publish nothing
+    ├── LeaseLost                 another worker holds this job now: stop, publish nothing
+    └── RewardFailed              a reward broke its contract (training/rewards/base.py)
 
 A model's fault (a refusal, an answer that does not parse) is never an exception: it is data on its answer.
 """
