@@ -1,4 +1,4 @@
-"""Measure a nursery model: `python -m training.nursery.evaluate [--model FOLDER] [--n 500]`.
+"""Measure a nursery model: `python -m training.nursery.evaluate [--model FOLDER] [--n 200]`.
 
 Prints the model card's table, then one line `figure nursery.CELL VALUE >=TARGET` a cell, and ends with status 1 when a
 hard floor is missed. Every cell asks about held-out values and items only, greedily, n prompts each. What a cell asks
@@ -153,7 +153,7 @@ def main() -> int:
     """Print the table and the figures; 1 when a hard floor is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=BUILTIN, help="folder of the model")
-    parser.add_argument("--n", type=int, default=500, help="prompts a cell")
+    parser.add_argument("--n", type=int, default=200, help="prompts a cell")
     asked = parser.parse_args()
     rows = evaluate(asked.model, asked.n)
     print(table(rows))

@@ -157,6 +157,16 @@ def _family(name: str, difficulties: tuple[int, ...], *, work: bool) -> Callable
     return make
 
 
+def _as_in_corpus(kinds: tuple[str, ...], read: Callable[[str], str | None]) -> Callable[[Corpus, int], Probe]:
+    """A whole conversation of the corpus, its last reply compared by what `read` finds in it."""
+
+    def make(corpus: Corpus, index: int) -> Probe:
+        *prompt, said = corpus.kinds[kinds[index % len(kinds)]]()
+        return Probe(prompt, lambda reply: read(reply) == read(said.content))
+
+    return make
+
+
 CELLS: tuple[Cell, ...] = (
     Cell("small_talk", "small talk", _small_talk, 0.97, 0.90),
     Cell("style", "style followed", _style, 0.97, 0.90),
@@ -169,7 +179,20 @@ CELLS: tuple[Cell, ...] = (
     Cell("world", "question about the world declined", _world_question, 0.93, 0.85),
     Cell("debate_own", "recall in a debate, the owner's fact", _debated("own"), 0.90, 0.75),
     Cell("debate_other", "recall in a debate, somebody else's fact", _debated("other"), 0.90, 0.75),
-    Cell("debate_absent", "recall in a debate, absent fact", _debated("absent"), 0.93, 0.85),
+    Cell("debate_absent", "recall in a debate, absent fact", _debated("absent"), 0.93, 0.75),
+    Cell(
+        "review",
+        "review of a hypothesis: own answer right",
+        _as_in_corpus(("review", "review_memory"), prompts.final_answer),
+    ),
+    Cell(
+        "resolve",
+        "solved again with hypotheses in view",
+        _as_in_corpus(("resolve", "resolve_memory"), prompts.final_answer),
+    ),
+    Cell(
+        "verdict", "verdict word after work (chance .5)", _as_in_corpus(("judge", "judge_pair"), prompts.final_verdict)
+    ),
     Cell("add", "add up to 3 digits, work", _family("add", (1, 2, 3), work=True), 0.95, 0.85),
     Cell("subtract", "subtract up to 3 digits, work", _family("subtract", (1, 2, 3), work=True), 0.95, 0.85),
     Cell("multiply", "multiply 2x1, work", _family("multiply", (2,), work=True), 0.80, 0.55),
