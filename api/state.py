@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from agents.models import sync_models
 from fastapi import Depends, Request
 
 from agents.directory import AgentDirectory
+from agents.models import sync_models
 from api.debates import DebateRunner
 from personal_data.database import Database
 from personal_data.embedding import EndpointEmbedder
