@@ -179,7 +179,7 @@ CELLS: tuple[Cell, ...] = (
     Cell("world", "question about the world declined", _world_question, 0.93, 0.85),
     Cell("debate_own", "recall in a debate, the owner's fact", _debated("own"), 0.90, 0.75),
     Cell("debate_other", "recall in a debate, somebody else's fact", _debated("other"), 0.90, 0.75),
-    Cell("debate_absent", "recall in a debate, absent fact", _debated("absent"), 0.93, 0.75),
+    Cell("debate_absent", "recall in a debate, absent fact", _debated("absent"), 0.93, 0.85),
     Cell(
         "review",
         "review of a hypothesis: own answer right",
