@@ -32,15 +32,15 @@ def _key(fact: Fact) -> tuple[str, str, str]:
     return fact.person, fact.pattern.first, fact.noun
 
 
-def draw_scene(speech: Speech, count: int) -> Scene:
-    """A scene with `count` memory lines (0 leaves the memory block out)."""
+def draw_scene(speech: Speech, count: int, *, near: float = 0.4) -> Scene:
+    """A scene with `count` memory lines (0 leaves the memory block out), a share of them `near` to others."""
     owner, *others = speech.people(3)
     scene = Scene(owner, others)
     while len(scene.lines) < count:
         if scene.lines and speech.rng.random() < 0.12:
             scene.lines.append(_chatter(speech, scene))
             continue
-        fact = new_fact(speech, scene, near=0.4)
+        fact = new_fact(speech, scene, near=near)
         line = tell(speech, scene, fact)
         scene.lines.append(line)
         scene.known.append((fact, line))

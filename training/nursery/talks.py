@@ -5,6 +5,8 @@ Recall from memories, facts taught in the talk, absent facts, small talk, questi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from agents import prompts
 from agents.messages import Message
 from training.nursery.exercises import ARGUMENTS, Exercises, hypotheses
@@ -29,19 +31,18 @@ class Talks:
         self._rng, self._speech, self._voice, self._exercises = speech.rng, speech, voice, exercises
 
     def recall(self) -> Conversation:
-        """One to five questions about the memories, or about something that they do not tell."""
-        scene, style = draw_scene(self._speech, self._memories()), self._voice.style()
+        """One to seven questions about the memories, or about something that they do not tell."""
+        scene, style = self._scene(), self._voice.style()
         said = [prompts.system(scene.owner, scene.lines, style)]
-        for _ in range(self._rng.choice((1, 2, 3, 5))):
-            said += self._recall_turn(scene, style)
+        for fact, told in self._questions(scene, self._rng.choice((1, 3, 5, 7))):
+            said += self._recall_turn(scene, style, fact, told)
         return said
 
     def recall_with_work(self) -> Conversation:
         """The same questions as a debate asks them: which line tells it, then the answer."""
-        scene = draw_scene(self._speech, self._memories())
+        scene = self._scene()
         said = [prompts.system(scene.owner, scene.lines, self._voice.style(0.2))]
-        for _ in range(self._rng.choice((1, 2, 4))):
-            fact, told = self._asked(scene)
+        for fact, told in self._questions(scene, self._rng.choice((1, 2, 4))):
             said += [prompts.propose(self._debated(scene, fact)), says(recalled(fact, told))]
         return said
 
@@ -67,7 +68,7 @@ class Talks:
 
     def review(self) -> Conversation:
         """Somebody's hypothesis is checked against one's own memories, whatever it says."""
-        scene = draw_scene(self._speech, self._memories())
+        scene = self._scene()
         fact, told = self._asked(scene)
         proposed = self._rng.choice((fact.value, self._other_value(fact), prompts.UNKNOWN))
         argument = self._rng.choice((f"{fact.person} said so.", *ARGUMENTS))
@@ -76,7 +77,7 @@ class Talks:
 
     def resolve(self) -> Conversation:
         """Answered again from one's own memories, with the surviving hypotheses in view."""
-        scene = draw_scene(self._speech, self._memories())
+        scene = self._scene()
         fact, told = self._asked(scene)
         shown = hypotheses(self._rng, [self._other_value(fact), prompts.UNKNOWN, fact.value])
         asked = prompts.resolve(self._debated(scene, fact), shown)
@@ -87,17 +88,22 @@ class Talks:
         scene, style = draw_scene(self._speech, self._rng.choice((0, 0, 1, 2, 3))), self._voice.style()
         return [prompts.system(scene.owner, scene.lines, style), *self._small_turn(scene.owner, style)]
 
-    def _memories(self) -> int:
-        """0 to 8 lines; 8 at double share."""
-        return self._rng.choices(range(9), (0.7, 2, 2, 2, 2, 1.5, 1.5, 1.5, 4))[0]
+    def _scene(self) -> Scene:
+        """0 to 8 memories, 8 at double share; every other scene is more confusing than an evaluation's."""
+        memories = self._rng.choices(range(9), (0.7, 2, 2, 2, 2, 1.5, 1.5, 1.5, 4))[0]
+        return draw_scene(self._speech, memories, near=self._rng.choice((0.4, 0.65)))
 
     def _asked(self, scene: Scene) -> Asked:
-        if not scene.known or self._rng.random() < _ABSENT:
-            return new_fact(self._speech, scene, near=0.75), None
-        return self._rng.choice(scene.known)
+        return next(self._questions(scene, 1))
 
-    def _recall_turn(self, scene: Scene, style: Style) -> Conversation:
-        fact, told = self._asked(scene)
+    def _questions(self, scene: Scene, count: int) -> Iterator[Asked]:
+        """Up to `count` things to ask, what is known at most once: a block of memories is read for all of them."""
+        known = self._rng.sample(scene.known, len(scene.known))
+        for _ in range(min(count, len(known) + 1)):
+            absent = not known or self._rng.random() < _ABSENT
+            yield (new_fact(self._speech, scene, near=0.75), None) if absent else known.pop()
+
+    def _recall_turn(self, scene: Scene, style: Style, fact: Fact, told: prompts.MemoryLine | None) -> Conversation:
         by_owner = fact.person == scene.owner and self._rng.random() < 0.8
         question = self._rng.choice(fact.questions(by_owner=by_owner))
         if self._rng.random() < 0.08:
@@ -117,14 +123,14 @@ class Talks:
         said = [prompts.system(scene.owner, scene.lines, style)]
         for _ in range(turns - 1):
             said += self._middle_turn(scene, style)
-        return [*said, *self._recall_turn(scene, style)]
+        return [*said, *self._recall_turn(scene, style, *self._asked(scene))]
 
     def _middle_turn(self, scene: Scene, style: Style) -> Conversation:
         way = self._rng.random()
         if way < 0.5:
             return self._teach(scene, style)
         if way < 0.8:
-            return self._recall_turn(scene, style)
+            return self._recall_turn(scene, style, *self._asked(scene))
         if way < 0.9:
             return self._small_turn(scene.owner, style)
         return self._exercises.chat(self._exercises.item((1, 1, 0, 0)))

@@ -1,7 +1,8 @@
 """The nursery's tokenizer: byte-level BPE learnt from the corpus, one special token for each role.
 
 Capital letters stand alone (`M|iro`), so that a name has the same tail at the start of a reply and inside a sentence,
-which makes copying learnable; digits stand alone, so that column arithmetic is. The chat format is
+which makes copying learnable; digits stand alone, so that column arithmetic is, and the first digit of a number takes
+the blank before it along, as a name's capital does. The chat format is
 `<|system|>text<|end|><|user|>text<|end|><|assistant|>text<|end|>` and the generation prompt is `<|assistant|>`.
 """
 
@@ -28,7 +29,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-_PIECES = r"'s|\d| ?\p{Lu}| ?[\p{Ll}\p{Lo}\p{Lm}\p{M}]+| ?[^\s\p{L}\p{M}\d]+|\s"
+_PIECES = r"'s| ?\d| ?\p{Lu}| ?[\p{Ll}\p{Lo}\p{Lm}\p{M}]+| ?[^\s\p{L}\p{M}\d]+|\s"
 
 
 def train_tokenizer(vocabulary: int = 1024, conversations: int = 15_000, seed: int = 0) -> PreTrainedTokenizerFast:
