@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from agents.backend import AdapterRef
-from agents.messages import Completion, Delta, FinishReason, Message, SamplingParams, TokenLogprob, Usage
+from agents.messages import Completion, Delta, FinishReason, Message, SamplingParams, TokenLogprob, Usage, well_formed
 from personal_data.errors import BackendError, BackendTimeout, BackendUnavailable
 
 _CONNECT_S = 5.0
@@ -145,7 +145,7 @@ async def gather(deltas: AsyncGenerator[Delta, None], model: str) -> Completion:
 def _body(model: str, messages: Sequence[Message], params: SamplingParams) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": message.role, "content": _well_formed(message.content)} for message in messages],
+        "messages": [{"role": message.role, "content": well_formed(message.content)} for message in messages],
         "max_tokens": params.max_tokens,
         "temperature": params.temperature,
         "top_p": params.top_p,
@@ -161,10 +161,6 @@ def _body(model: str, messages: Sequence[Message], params: SamplingParams) -> di
     if params.logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": params.logprobs}
     return body
-
-
-def _well_formed(text: str) -> str:
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
@@ -209,7 +205,7 @@ def _read(event: dict[str, Any]) -> tuple[list[Delta], FinishReason | None, Usag
 
 
 def _delta(choice: dict[str, Any]) -> Delta | None:
-    text = _well_formed((choice.get("delta") or {}).get("content") or "")
+    text = well_formed((choice.get("delta") or {}).get("content") or "")
     logprobs = tuple(_logprob(entry) for entry in (choice.get("logprobs") or {}).get("content") or ())
     return Delta(text, logprobs) if text or logprobs else None
 

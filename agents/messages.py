@@ -70,3 +70,8 @@ class Completion:
     usage: Usage
     model: str
     logprobs: tuple[TokenLogprob, ...] = field(default=())
+
+
+def well_formed(text: str) -> str:
+    """The text with lone surrogates and NUL replaced by U+FFFD: what no database and no JSON reader takes."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "\ufffd")

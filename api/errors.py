@@ -25,6 +25,7 @@ from personal_data.errors import (
     InvalidInput,
     NotFound,
     Overloaded,
+    RequestRefused,
     StorageError,
     Unauthorized,
     UnsupportedParameter,
@@ -59,6 +60,7 @@ _KINDS: dict[type[FolkmootError], _Kind] = {
     Overloaded: _Kind(429, "rate_limit_error", "overloaded"),
     BackendUnavailable: _Kind(503, "server_error", "model_unavailable"),
     BackendTimeout: _Kind(504, "server_error", "model_timeout"),
+    RequestRefused: _Kind(400, "invalid_request_error", "invalid_value"),
     BackendError: _Kind(502, "server_error", "model_error"),
     IndexUnavailable: _Kind(503, "server_error", "index_unavailable"),
     StorageError: _Kind(507, "server_error", "storage"),
@@ -75,7 +77,7 @@ def describe(error: FolkmootError) -> dict[str, Any]:
     """The error object of one of our errors; also what a stream sends when it breaks off."""
     kind = _kind(error)
     param = "model" if isinstance(error, ModelNotFound) else getattr(error, "param", None)
-    return body(str(error), kind.type, param=param, code=kind.code)
+    return body(str(error), kind.type, param=param, code=getattr(error, "code", None) or kind.code)
 
 
 def response(error: FolkmootError) -> JSONResponse:

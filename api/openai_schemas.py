@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from agents.messages import Message, Role, SamplingParams, TokenLogprob, Usage
+from agents.messages import Message, Role, SamplingParams, TokenLogprob, Usage, well_formed
 from personal_data.errors import InvalidInput, UnsupportedParameter
 
 MAX_MESSAGES = 2_000
@@ -31,10 +31,8 @@ _ASKS_FOR_NOTHING: dict[str, tuple[object, ...]] = {
 
 
 def clean(text: object) -> object:
-    """Replace what no database and no JSON reader takes: lone surrogates and NUL become U+FFFD."""
-    if not isinstance(text, str):
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "\ufffd")
+    """Text that can be stored and sent on; anything else is left to its own check."""
+    return well_formed(text) if isinstance(text, str) else text
 
 
 Text = Annotated[str, BeforeValidator(clean)]

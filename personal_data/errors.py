@@ -10,6 +10,7 @@
     ├── Conflict                  it exists already, or its state forbids this      → HTTP 409
     ├── Overloaded                a bounded queue is full                           → HTTP 429
     ├── BackendError              a model server failed us                          → HTTP 502
+    │   ├── RequestRefused        it finds fault with the request: too long, a bad value → HTTP 400
     │   ├── BackendUnavailable    it cannot be reached, or died mid-answer          → HTTP 503
     │   └── BackendTimeout        it did not answer in time                         → HTTP 504
     ├── AdapterError              an adapter is missing, torn, or does not fit its base
@@ -73,6 +74,14 @@ class BackendError(FolkmootError):
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class RequestRefused(BackendError):
+    """A model server finds fault with the request itself; sending it again is useless. `code` is the server's own."""
+
+    def __init__(self, message: str, *, status: int = 400, code: str | None = None) -> None:
+        super().__init__(message, status=status)
+        self.code = code
 
 
 class BackendUnavailable(BackendError):

@@ -28,7 +28,7 @@ from personal_data.sharing import PRIVATE, check_scope, visible_scopes
 log = logging.getLogger(__name__)
 
 _RRF_K = 60  # the constant of the paper
-_MAX_CHARS = 8_000
+MAX_CHARS = 8_000
 _RETRY_S = 5.0
 
 
@@ -297,12 +297,24 @@ class Memory:
                 )
 
 
+def pieces(text: str) -> list[str]:
+    """A text in as few parts as a memory holds, cut where a line, else a sentence, else a word ends."""
+    parts: list[str] = []
+    rest = text.strip()
+    while len(rest) > MAX_CHARS:
+        head = rest[:MAX_CHARS]
+        cut = next((at + 1 for mark in ("\n", ". ", " ") if (at := head.rfind(mark)) > 0), MAX_CHARS)
+        parts.append(rest[:cut].strip())
+        rest = rest[cut:].strip()
+    return [*parts, rest]
+
+
 def _check(item: NewMemory) -> None:
     check_scope(item.scope)
     if not item.text.strip():
         raise InvalidInput("there is nothing to remember: the text is empty", param="text")
-    if len(item.text) > _MAX_CHARS:
-        raise InvalidInput(f"a memory holds {_MAX_CHARS} characters at most; split this text", param="text")
+    if len(item.text) > MAX_CHARS:
+        raise InvalidInput(f"a memory holds {MAX_CHARS} characters at most; split this text", param="text")
 
 
 def _content_digest(item: NewMemory) -> str:

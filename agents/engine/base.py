@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.messages import Message
+from agents.messages import Message, well_formed
 from personal_data.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
@@ -98,11 +98,6 @@ class Base:
         """Text of token ids, without special tokens."""
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
-
-
-def well_formed(text: str) -> str:
-    """The text with every lone surrogate replaced by U+FFFD, so that it can be encoded as UTF-8."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def base_digest(base: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agents.engine.base import well_formed
+from agents.messages import well_formed
 from personal_data.errors import ConfigurationError
 
 NAME = "all-MiniLM-L6-v2"

@@ -12,8 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from agents.engine.base import well_formed
-from agents.messages import Message, SamplingParams
+from agents.messages import Message, SamplingParams, well_formed
 from personal_data.errors import InvalidInput, UnsupportedParameter
 
 MAX_STOPS = 16
