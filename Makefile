@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
+WHEEL := .bootstrap/pip-26.3-py3-none-any.whl
+CLAIMS := benchmarks.startup benchmarks.demo "training.nursery.evaluate --n 500" benchmarks.improvement
 export PYTHONUNBUFFERED := 1
 
 .PHONY: demo test serve lint types layers check bench clean help
@@ -31,21 +33,23 @@ layers: $(VENV)/.develop
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.develop ## Print every figure that the README claims
-	@for claim in benchmarks.startup benchmarks.demo training.nursery.evaluate benchmarks.improvement; do $(BIN)/python -m $$claim || exit 1; done
+	@failed=0; for claim in $(CLAIMS); do $(BIN)/python -m $$claim || failed=1; done; exit $$failed
 
 clean: ## Remove the environment and caches; data folders stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# A plain Debian python3 has no ensurepip, so that `venv` cannot bring pip along: then the wheel beside us does.
-$(BIN)/python:
+# A plain Debian python3 has no ensurepip, so that `venv` cannot bring pip along: the wheel beside us installs itself.
+# The stamp comes last: an interrupted first run starts again.
+$(VENV)/.pip: $(WHEEL)
 	@echo "making $(VENV)"
 	@$(PYTHON) -c 'import sys; sys.exit("Folkmoot needs Python 3.11 or newer, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
-	@$(PYTHON) -m venv --without-pip $(VENV)
-	@$(BIN)/python .bootstrap/pip-26.3-py3-none-any.whl/pip --disable-pip-version-check install --quiet --constraint constraints.txt pip
+	@$(PYTHON) -m venv --clear --without-pip $(VENV)
+	@$(BIN)/python $(WHEEL)/pip --disable-pip-version-check install --quiet --no-index $(WHEEL)
+	@touch $@
 
-$(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.runtime: $(VENV)/.pip pyproject.toml constraints.txt
 	@echo "installing Folkmoot (a few minutes the first time)"
-	@$(INSTALL) pip hatchling editables
+	@$(INSTALL) hatchling editables
 	@$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 

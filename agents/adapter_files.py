@@ -31,9 +31,16 @@ MAX_BYTES = 256 << 20
 
 _NAME = re.compile(r"base_model\.model\.([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+){0,31})\.lora_([AB])\.weight")
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
+_INITS = (None, True, False, "gaussian", "eva", "orthogonal", "mica")
+"""Ways to begin training that leave the base weight as it is. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA change it."""
 _OTHER_MATHS = (
     "use_dora",
     "use_rslora",
+    "use_qalora",
+    "use_bdlora",
+    "kasa_config",
+    "arrow_config",
+    "monteclora_config",
     "rank_pattern",
     "alpha_pattern",
     "fan_in_fan_out",
@@ -129,6 +136,8 @@ def _read_config(path: Path) -> tuple[int, float]:
         raise AdapterError(f"{path.name} does not describe a LoRA adapter")
     if odd := [name for name in _OTHER_MATHS if config.get(name)]:
         raise AdapterError(f"{path.name}: {odd[0]} is not supported")
+    if (init := config.get("init_lora_weights")) not in _INITS:
+        raise AdapterError(f"{path.name}: init_lora_weights {str(init)[:40]!r} alters the base, which is shared")
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if type(rank) is not int or not 1 <= rank <= MAX_RANK:
         raise AdapterError(f"{path.name}: r must be a whole number within 1..{MAX_RANK}, not {str(rank)[:40]}")
@@ -180,7 +189,7 @@ def _check_header(path: Path, header: dict[str, Any]) -> None:
     for name, entry in header.items():
         if not _NAME.fullmatch(name):
             raise AdapterError(f"{path.name}: {name[:80]!r} is no lora_A or lora_B weight")
-        if not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES:
+        if not isinstance(entry, dict) or not isinstance(dtype := entry.get("dtype"), str) or dtype not in _DTYPES:
             raise AdapterError(f"{path.name}: {name[:80]} is not float32, float16 or bfloat16")
         if not isinstance(shape := entry.get("shape"), list) or len(shape) != 2:
             raise AdapterError(f"{path.name}: {name[:80]} is not a matrix")

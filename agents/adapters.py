@@ -2,8 +2,8 @@
 
 Doors: `AdapterStore` for the folder that holds every agent's adapters, `activate` and `roll_back` for the pointer in
 SQL that readers follow; `read_adapter` and `write_adapter` (agents/adapter_files.py) for one folder. A published folder
-never changes; it appears whole or not at all: temporary folder, fsync, verify, rename. No torch here, so that the api
-process can import it.
+never changes; it appears whole or not at all: temporary folder, fsync, verify, rename. What a killed publisher leaves
+is removed by `collect_garbage`. No torch here, so that the api process can import it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from agents.adapter_files import (
+    CONFIG,
     MAX_BYTES,
+    MAX_CONFIG_BYTES,
     WEIGHTS,
     Adapter,
     read_adapter,
@@ -28,8 +30,9 @@ from agents.adapter_files import (
     tensor_name,
     write_adapter,
 )
-from personal_data.errors import AdapterError, LeaseLost, NotFound, StorageError
-from personal_data.records import AdapterVersion, Agent
+from personal_data.database import Database
+from personal_data.errors import AdapterError, Conflict, LeaseLost, NotFound, StorageError
+from personal_data.records import AdapterVersion, Agent, Job
 
 __all__ = ["Adapter", "AdapterStore", "activate", "read_adapter", "roll_back", "tensor_name", "write_adapter"]
 
@@ -44,7 +47,7 @@ class AdapterStore:
         self.root = root
 
     def publish(self, agent_id: str, number: int, adapter: Adapter, *, job_id: str, token: int) -> tuple[str, str]:
-        """Write an adapter so that it appears whole or not at all; return its path below the root and its SHA-256.
+        """Write an adapter so that it appears whole or not at all; return its path below the root and its digest.
 
         Publishing the same bytes twice under one token gives the same answer; other bytes are refused.
 
@@ -59,7 +62,8 @@ class AdapterStore:
             _remove_tree(temporary)
             temporary.mkdir(parents=True)
             target.parent.mkdir(exist_ok=True)
-            sha256 = write_adapter(temporary, adapter)
+            write_adapter(temporary, adapter)
+            sha256 = _digest(temporary)
             self._check_folder(temporary, sha256, adapter.base_sha256)
             if not target.exists():
                 temporary.rename(target)
@@ -92,41 +96,66 @@ class AdapterStore:
 
     @staticmethod
     def _check_folder(folder: Path, sha256: str, base_sha256: str) -> None:
-        found = hashlib.sha256(read_regular(folder / WEIGHTS, MAX_BYTES)).hexdigest()
-        if found != sha256:
+        if (found := _digest(folder)) != sha256:
             raise AdapterError(f"adapter {folder.name} has digest {found[:12]}, expected {sha256[:12]}")
         read_adapter(folder, base_sha256=base_sha256)
 
-    def collect_garbage(self, live_tokens: Collection[int], known_paths: Collection[str]) -> list[Path]:
-        """Remove what no version row names and no live lease may still be writing; return the removed folders."""
-        orphans = [folder for folder, token in self._folders(set(known_paths)) if token not in live_tokens]
-        for folder in orphans:
-            _remove_tree(folder)
+    def collect_garbage(self, database: Database) -> list[Path]:
+        """Remove what no version row names and no live lease may still be writing; return the removed folders.
+
+        Safe beside publishers: folders, leases and rows are read in this order, so that one that is being published
+        has its lease when that is looked for, or else its row.
+
+        Raises:
+            StorageError: a folder cannot be removed.
+        """
+        found = list(self._folders())
+        with database.reading() as session:
+            leased = set(session.scalars(sa.select(Job.token).where(Job.state == "leased")))
+            known = set(session.scalars(sa.select(AdapterVersion.path)))
+        orphans = [
+            folder
+            for folder, token in found
+            if token not in leased and folder.relative_to(self.root).as_posix() not in known
+        ]
+        try:
+            for folder in orphans:
+                _remove_tree(folder)
+        except OSError as error:
+            raise StorageError(f"adapters folder {self.root}: {error.strerror or error}") from error
         return orphans
 
-    def _folders(self, known_paths: set[str]) -> Iterator[tuple[Path, int]]:
+    def _folders(self) -> Iterator[tuple[Path, int]]:
+        """What publishers write, finished or not, each with its token."""
         for entry in sorted(self.root.iterdir()) if self.root.is_dir() else ():
             if match := _TEMPORARY.fullmatch(entry.name):
                 yield entry, int(match[1])
             elif entry.is_dir() and not entry.name.startswith("."):
                 for folder in sorted(entry.iterdir()):
                     token = folder.name.partition("-")[2]
-                    if token.isdigit() and f"{entry.name}/{folder.name}" not in known_paths:
+                    if token.isdigit():
                         yield folder, int(token)
 
 
-def activate(session: Session, *, agent_id: str, version: AdapterVersion, token: int) -> None:
-    """Record a published version and make it the agent's live one, in the caller's transaction.
+def activate(session: Session, version: AdapterVersion) -> None:
+    """Record a published version and make it its agent's live one, in the caller's transaction.
 
     Raises:
         LeaseLost: a later lease has published for this agent already.
+        Conflict: since its training began the agent was given another version or another model; nothing was written.
     """
-    fence = sa.update(Agent).where(Agent.id == agent_id, Agent.fence <= token).values(fence=token)
-    if session.execute(fence.returning(Agent.id)).scalar() is None:
-        raise LeaseLost(f"agent {agent_id}: a later job has published already")
+    agent = _locked(session, version.agent_id)
+    if agent.fence > version.token:
+        raise LeaseLost(f"agent {agent.id}: a later job has published already")
+    if agent.model != version.model:
+        raise Conflict(
+            f"the agent moved to model {agent.model!r} while this was trained for {version.model!r}: try again"
+        )
+    if agent.live_version_id != version.parent_id:
+        raise Conflict("another version was made live while this one was trained on top of the old one: try again")
     session.add(version)
     session.flush()
-    session.execute(sa.update(Agent).where(Agent.id == agent_id).values(live_version_id=version.id))
+    agent.fence, agent.live_version_id = version.token, version.id
 
 
 def roll_back(session: Session, *, agent_id: str, number: int | None = None) -> AdapterVersion | None:
@@ -136,10 +165,9 @@ def roll_back(session: Session, *, agent_id: str, number: int | None = None) -> 
 
     Raises:
         NotFound: there is no such agent or version.
+        Conflict: the version was made for another model than the agent has now.
     """
-    agent = session.get(Agent, agent_id, with_for_update=True)
-    if agent is None:
-        raise NotFound(f"no agent {agent_id}")
+    agent = _locked(session, agent_id)
     live = session.get(AdapterVersion, agent.live_version_id) if agent.live_version_id else None
     target: AdapterVersion | None = None
     if number is None and live is not None and live.parent_id is not None:
@@ -148,9 +176,26 @@ def roll_back(session: Session, *, agent_id: str, number: int | None = None) -> 
         target = session.scalar(sa.select(AdapterVersion).filter_by(agent_id=agent_id, number=number))
         if target is None:
             raise NotFound(f"agent {agent_id} has no adapter version {number}")
+    if target is not None and target.model != agent.model:
+        raise Conflict(f"version {target.number} is for model {target.model!r}; this agent is on {agent.model!r} now")
     agent.live_version_id = target.id if target else None
     session.flush()
     return target
+
+
+def _locked(session: Session, agent_id: str) -> Agent:
+    """The agent's row as it is now, locked until the caller's transaction ends."""
+    agent = session.get(Agent, agent_id, with_for_update=True, populate_existing=True)
+    if agent is None:
+        raise NotFound(f"no agent {agent_id}")
+    return agent
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 over the SHA-256 digests of the weights file and of the config file, in this order."""
+    files = ((WEIGHTS, MAX_BYTES), (CONFIG, MAX_CONFIG_BYTES))
+    digests = (hashlib.sha256(read_regular(folder / name, limit)).digest() for name, limit in files)
+    return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def _check_ids(*names: str) -> None:

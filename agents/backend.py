@@ -14,6 +14,9 @@ from typing import Protocol
 
 from agents.messages import Completion, Delta, Message, SamplingParams
 
+TOO_LONG = "context_length_exceeded"
+"""OpenAI's code for a prompt and an answer that together are longer than the model's context."""
+
 
 @dataclass(frozen=True, slots=True)
 class AdapterRef:
@@ -27,13 +30,15 @@ class ChatBackend(Protocol):
     """One configured model that answers messages, as itself (`adapter` None) or through somebody's adapter.
 
     Raises `BackendUnavailable` when it cannot be reached or its answer breaks off, `BackendTimeout` after the client's
-    time limit, `BackendError` when the server refuses.
+    time limit, `RequestRefused` when the server finds fault with the request (`code` is TOO_LONG where that is the
+    fault), `Overloaded` when it has too much to do, `BackendError` when it refuses otherwise, `UnsupportedParameter`
+    when it lacks what was asked for, and `ConfigurationError` when it has not been set up.
     """
 
     def stream(
         self, messages: Sequence[Message], params: SamplingParams, *, adapter: AdapterRef | None = None
     ) -> AsyncGenerator[Delta, None]:
-        """Yield deltas; the last one carries `finish_reason` and `usage`. Closing the generator cancels the work."""
+        """Yield deltas; the last one carries `finish_reason`. Closing the generator cancels the work."""
         ...
 
     async def complete(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from personal_data.database import Database
@@ -53,38 +54,16 @@ class Conversations:
 
         Raises:
             NotFound: the conversation is not this owner's.
-            Conflict: the `request_id` was used for another question.
+            Conflict: the `request_id` was used for another question, or another answer to it is stored.
         """
-        with self._database.session() as session:
-            if (stored := _stored(session, turn)) is not None:
+        try:
+            with self._database.session() as session:
+                return _stored(session, turn) or _add(session, turn)
+        except IntegrityError:  # a retry that ran beside its first attempt has lost: the other one's turn stands
+            with self._database.reading() as session:
+                if (stored := _stored(session, turn)) is None:
+                    raise
                 return stored
-            conversation = _open(session, turn)
-            last = session.scalar(
-                select(func.max(ChatMessage.seq)).where(ChatMessage.conversation_id == conversation.id)
-            )
-            first = 0 if last is None else last + 1
-            asked = ChatMessage(
-                conversation_id=conversation.id,
-                user_id=turn.user_id,
-                seq=first,
-                role="user",
-                content=turn.question,
-                request_id=turn.request_id,
-            )
-            answered = ChatMessage(
-                conversation_id=conversation.id,
-                user_id=turn.user_id,
-                seq=first + 1,
-                role="assistant",
-                content=turn.answer,
-                request_id=turn.request_id,
-                memory_ids=list(turn.memory_ids),
-                adapter_version_id=turn.adapter_version_id,
-                finish_reason=turn.finish_reason,
-            )
-            session.add_all([asked, answered])
-            session.flush()
-            return StoredTurn(conversation.id, asked.id, answered.id)
 
     def listing(self, user_id: str, *, limit: int = 100) -> Sequence[Conversation]:
         """The owner's conversations, newest first."""
@@ -122,6 +101,34 @@ def _open(session: Session, turn: NewTurn) -> Conversation:
     return conversation
 
 
+def _add(session: Session, turn: NewTurn) -> StoredTurn:
+    conversation = _open(session, turn)
+    last = session.scalar(select(func.max(ChatMessage.seq)).where(ChatMessage.conversation_id == conversation.id))
+    first = 0 if last is None else last + 1
+    asked = ChatMessage(
+        conversation_id=conversation.id,
+        user_id=turn.user_id,
+        seq=first,
+        role="user",
+        content=turn.question,
+        request_id=turn.request_id,
+    )
+    answered = ChatMessage(
+        conversation_id=conversation.id,
+        user_id=turn.user_id,
+        seq=first + 1,
+        role="assistant",
+        content=turn.answer,
+        request_id=turn.request_id,
+        memory_ids=list(turn.memory_ids),
+        adapter_version_id=turn.adapter_version_id,
+        finish_reason=turn.finish_reason,
+    )
+    session.add_all([asked, answered])
+    session.flush()
+    return StoredTurn(conversation.id, asked.id, answered.id)
+
+
 def _stored(session: Session, turn: NewTurn) -> StoredTurn | None:
     if turn.request_id is None:
         return None
@@ -131,4 +138,6 @@ def _stored(session: Session, turn: NewTurn) -> StoredTurn | None:
         return None
     if rows["user"].content != turn.question:
         raise Conflict(f"Idempotency-Key {turn.request_id!r} was used for another question; use a new one")
+    if rows["assistant"].content != turn.answer:
+        raise Conflict(f"Idempotency-Key {turn.request_id!r}: another request was answered first; ask for its answer")
     return StoredTurn(rows["user"].conversation_id, rows["user"].id, rows["assistant"].id)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import threading
-from pathlib import Path
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from agents.adapters import AdapterStore
 from agents.backend import AdapterRef, ChatBackend
 from agents.conversations import Conversations
+from agents.messages import Completion, Delta, Message, SamplingParams
 from agents.models import build_backend
 from agents.personal import Identity, PersonalAgent
 from personal_data.database import Database
@@ -22,11 +26,32 @@ from personal_data.settings import Settings
 _HANDLE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Deferred:
+    """A model's backend, looked up when it is asked: who an agent is can be read though its model is not set up."""
+
+    find: Callable[[], ChatBackend]
+
+    def stream(
+        self, messages: Sequence[Message], params: SamplingParams, *, adapter: AdapterRef | None = None
+    ) -> AsyncGenerator[Delta, None]:
+        return self.find().stream(messages, params, adapter=adapter)
+
+    async def complete(
+        self, messages: Sequence[Message], params: SamplingParams, *, adapter: AdapterRef | None = None
+    ) -> Completion:
+        return await self.find().complete(messages, params, adapter=adapter)
+
+    async def aclose(self) -> None:
+        """The directory closes what it has built."""
+
+
 class AgentDirectory:
     """Builds `PersonalAgent`s from the records of the moment, over one shared backend a model."""
 
     def __init__(self, settings: Settings, database: Database, memory: Memory) -> None:
         self._settings = settings
+        self._adapters = AdapterStore(settings.adapters_dir)
         self._database = database
         self._memory = memory
         self._conversations = Conversations(database)
@@ -50,7 +75,11 @@ class AgentDirectory:
         return self._build(Agent.id == agent_id, f"no agent {agent_id}")
 
     def backend(self, model: str) -> ChatBackend:
-        """The shared client of one configured model."""
+        """The shared client of one configured model.
+
+        Raises:
+            ConfigurationError: it is not configured, or its engine or its key is missing.
+        """
         with self._lock:
             if model not in self._backends:
                 self._backends[model] = build_backend(self._settings, model)
@@ -80,11 +109,11 @@ class AgentDirectory:
             owner_name=user.name,
             lineage=model.lineage,
             instructions=tuple(agent.instructions),
-            adapter=None if version is None else _reference(self._settings.adapters_dir, version),
+            adapter=None if version is None else AdapterRef(version.id, self._adapters.path(version)),
         )
         return PersonalAgent(
             identity,
-            backend=self.backend(agent.model),
+            backend=_Deferred(partial(self.backend, agent.model)),
             memory=self._memory,
             conversations=self._conversations,
             recall_k=self._settings.recall_k,
@@ -110,7 +139,3 @@ def create_user(session: Session, *, handle: str, name: str, model: str, admin: 
     session.add(Agent(user_id=user.id, handle=handle, model=model))
     session.flush()
     return user
-
-
-def _reference(root: Path, version: AdapterVersion) -> AdapterRef:
-    return AdapterRef(name=version.id, path=root / version.path)

@@ -8,21 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import httpx
 
-from agents.backend import AdapterRef
+from agents.backend import TOO_LONG, AdapterRef
 from agents.messages import Completion, Delta, FinishReason, Message, SamplingParams, TokenLogprob, Usage, well_formed
-from personal_data.errors import BackendError, BackendTimeout, BackendUnavailable
+from personal_data.errors import (
+    BackendError,
+    BackendTimeout,
+    BackendUnavailable,
+    FolkmootError,
+    Overloaded,
+    RequestRefused,
+)
 
 _CONNECT_S = 5.0
 _MAX_ANSWER_BYTES = 64 << 20
 _MAX_EVENT_BYTES = 4 << 20
 _MAX_REFUSAL_BYTES = 64 << 10
 _MAX_RETRY_S = 10.0
+_TOO_LONG = re.compile(r"context (length|size|window)|maximum model length", re.IGNORECASE)
+"""How vLLM, llama.cpp and others name a prompt that is too long; their `code` is a number or their own word."""
 
 
 class EndpointBackend:
@@ -49,12 +59,14 @@ class EndpointBackend:
     async def stream(
         self, messages: Sequence[Message], params: SamplingParams, *, adapter: AdapterRef | None = None
     ) -> AsyncGenerator[Delta, None]:
-        """Yield deltas; the last one carries `finish_reason` and `usage`. Closing the generator cancels the work.
+        """Yield deltas; the last one carries `finish_reason`. Closing the generator cancels the work.
 
         Raises:
             BackendUnavailable: the server cannot be reached, or its answer broke off.
             BackendTimeout: the answer took longer than `timeout_s`.
-            BackendError: the server refuses.
+            RequestRefused: the server finds fault with the messages or the parameters.
+            Overloaded: the server is still busy after the waits that it asked for.
+            BackendError: the server refuses otherwise.
         """
         deadline = asyncio.get_running_loop().time() + self._timeout_s
         body = _body(adapter.name if adapter else self.model, messages, params)
@@ -98,7 +110,7 @@ class EndpointBackend:
                     yield delta
             if finish is None:
                 raise BackendUnavailable(f"{self.model} broke off its answer")
-            yield Delta(finish_reason=finish, usage=usage or Usage(0, 0))
+            yield Delta(finish_reason=finish, usage=usage)
 
     @asynccontextmanager
     async def _answer(
@@ -125,7 +137,7 @@ class EndpointBackend:
         async with self._client.stream("POST", "/load_lora_adapter", json=body) as response:
             refusal = await _refusal(self.model, response)
         if response.is_error and "already been loaded" not in str(refusal):
-            raise refusal
+            raise BackendError(str(refusal), status=response.status_code)  # no fault of the request that waits for it
 
 
 async def gather(deltas: AsyncGenerator[Delta, None], model: str) -> Completion:
@@ -137,8 +149,7 @@ async def gather(deltas: AsyncGenerator[Delta, None], model: str) -> Completion:
             parts.append(delta.text)
             logprobs += delta.logprobs
             if delta.finish_reason is not None:
-                usage = delta.usage or Usage(0, 0)
-                return Completion("".join(parts), delta.finish_reason, usage, model, tuple(logprobs))
+                return Completion("".join(parts), delta.finish_reason, delta.usage, model, tuple(logprobs))
     raise BackendUnavailable(f"{model} broke off its answer")
 
 
@@ -211,8 +222,8 @@ def _delta(choice: dict[str, Any]) -> Delta | None:
 
 
 def _logprob(entry: dict[str, Any]) -> TokenLogprob:
-    top = tuple((other["token"], other["logprob"]) for other in entry.get("top_logprobs") or ())
-    return TokenLogprob(entry["token"], entry["logprob"], top)
+    top = tuple((well_formed(other["token"]), other["logprob"]) for other in entry.get("top_logprobs") or ())
+    return TokenLogprob(well_formed(entry["token"]), entry["logprob"], top)
 
 
 def _finish(choice: dict[str, Any]) -> FinishReason | None:
@@ -230,26 +241,40 @@ def _usage(event: dict[str, Any]) -> Usage | None:
     return Usage(usage["prompt_tokens"], usage["completion_tokens"]) if usage else None
 
 
-async def _refusal(model: str, response: httpx.Response) -> BackendError:
+async def _refusal(model: str, response: httpx.Response) -> FolkmootError:
     """The error that a response stands for, with the server's own words."""
     raw = b""
     async for block in response.aiter_raw():
         raw += block
         if len(raw) > _MAX_REFUSAL_BYTES:
             break
+    status = response.status_code
     try:
-        text = _message(json.loads(raw))
+        text, code = _message(body := json.loads(raw)), _code(body)
     except (ValueError, RecursionError):
-        text = raw[:200].decode("utf-8", "replace")
-    kind = {503: BackendUnavailable, 504: BackendTimeout}.get(response.status_code, BackendError)
-    return kind(f"{model} answered {response.status_code}: {text}", status=response.status_code)
+        text, code = _message(raw.decode("utf-8", "replace")), None
+    told = f"{model} answered {status}: {text}"
+    if status in (httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY):
+        return RequestRefused(told, status=status, code=code)
+    if (wait := _retry_after(response)) is not None:
+        return Overloaded(told, retry_after=wait)
+    return {503: BackendUnavailable, 504: BackendTimeout}.get(status, BackendError)(told, status=status)
 
 
 def _message(body: Any) -> str:
-    """The message of an error body: OpenAI's shape, or vLLM's older flat one."""
+    """The message of an error body, on one line: OpenAI's shape, vLLM's older flat one, or plain text."""
     error = body.get("error", body) if isinstance(body, dict) else body
     text = str(error.get("message", error) if isinstance(error, dict) else error)
-    return " ".join(text.split())[:500]
+    return well_formed(" ".join(text.split())[:500])
+
+
+def _code(body: Any) -> str | None:
+    """The code of an error body, where it has one; that a prompt is too long, many servers say in words only."""
+    if _TOO_LONG.search(_message(body)):
+        return TOO_LONG
+    error = body.get("error") if isinstance(body, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    return well_formed(code[:100]) if isinstance(code, str) else None
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -32,7 +32,7 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens counted by the server that did the work."""
+    """Tokens as counted by the server that did the work, or by litellm for a provider that did not count."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -53,7 +53,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of a streamed completion; the last piece carries `finish_reason` and `usage`."""
+    """A piece of a streamed completion; the last one carries `finish_reason`, and `usage` if the server counted."""
 
     text: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
@@ -63,11 +63,11 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole completion."""
+    """A whole completion; `usage` None: the server did not count."""
 
     text: str
     finish_reason: FinishReason
-    usage: Usage
+    usage: Usage | None
     model: str
     logprobs: tuple[TokenLogprob, ...] = field(default=())
 

@@ -5,8 +5,6 @@ Doors: `build_backend`, `lineage`, `sync_models`. No model library is imported h
 
 from __future__ import annotations
 
-import os
-
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -15,7 +13,7 @@ from agents.endpoint import EndpointBackend
 from agents.provider import ProviderBackend
 from personal_data.errors import ConfigurationError
 from personal_data.records import Model
-from personal_data.settings import ModelSettings, Settings
+from personal_data.settings import ModelSettings, Settings, read_key
 
 
 def build_backend(settings: Settings, name: str) -> ChatBackend:
@@ -31,7 +29,7 @@ def build_backend(settings: Settings, name: str) -> ChatBackend:
         if (url := settings.engines.get(name)) is None:
             raise ConfigurationError(f"model {name!r}: its engine is not running; start it with `folkmoot serve`")
         return EndpointBackend(url, name, api_key=settings.engine_token, timeout_s=model.timeout_s)
-    key = _api_key(name, model)
+    key = read_key(f"model {name!r}", model.api_key_env)
     if model.kind == "endpoint":
         assert model.url is not None
         return EndpointBackend(model.url, model.model or name, api_key=key, timeout_s=model.timeout_s)
@@ -56,11 +54,3 @@ def sync_models(session: Session, settings: Settings) -> None:
         else:
             row.kind, row.base, row.lineage = model.kind, model.base, lineage(model)
     session.flush()
-
-
-def _api_key(name: str, model: ModelSettings) -> str | None:
-    if model.api_key_env is None:
-        return None
-    if not (key := os.environ.get(model.api_key_env)):
-        raise ConfigurationError(f"model {name!r}: the variable {model.api_key_env} that holds its key is not set")
-    return key

@@ -3,21 +3,22 @@
 A reply walks: recall what bears on the question → build the prompt → stream from the model → store both turns and
 remember what the owner stated. Nothing is stored when the model breaks off, so a retried request stores its turns
 once; the turns are durable before the caller sees the finish. A debate's question recalls only what the audience may
-see, and nothing of it is remembered here.
+see, and nothing of it is remembered here. A prompt that is too long for the model is asked again with less in it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from agents.backend import AdapterRef, ChatBackend
+from agents.backend import TOO_LONG, AdapterRef, ChatBackend
 from agents.conversations import Conversations, NewTurn
 from agents.messages import Delta, Message, SamplingParams
 from agents.prompts import MemoryLine, final_answer, is_unknown, propose, system
-from personal_data.errors import InvalidInput
-from personal_data.memory import Hit, Memory, NewMemory
+from personal_data.errors import InvalidInput, RequestRefused
+from personal_data.memory import Hit, Memory, NewMemory, pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Identity:
 
 @dataclass(slots=True)
 class Turn:
-    """A reply on its way. `message_id` is set once the turn is stored, just before the last delta is yielded."""
+    """A reply on its way. From the first delta on `hits` are the memories that the model was shown; `message_id` is set
+    once the turn is stored, just before the last delta is yielded."""
 
     conversation_id: str | None
     hits: list[Hit]
@@ -46,13 +48,14 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """An agent's answer to a society's question; `answer` None means that it abstains."""
+    """An agent's answer to a society's question; `answer` None means that it abstains, or was not parsed: it gave none,
+    or was cut off while it gave it. `completion_tokens` None: the server did not count."""
 
     answer: str | None
     argument: str
     memory_ids: tuple[str, ...]
     parsed: bool
-    completion_tokens: int
+    completion_tokens: int | None
 
 
 class PersonalAgent:
@@ -86,12 +89,13 @@ class PersonalAgent:
         """Answer the last message of `history`, which must be the owner's.
 
         System messages of the caller are kept, after the agent's own. With `conversation_id` the turns are appended to
-        that conversation, otherwise a new one is opened; `request_id` makes a retry store its turns once.
+        that conversation, otherwise a new one is opened; `request_id` makes a retry store its turns once. While the
+        model finds the prompt too long, memories and then the earlier turns are left out, half of them at a time.
 
         Raises:
             InvalidInput: no user message at the end, or an empty one.
             NotFound: the conversation is not this owner's.
-            BackendError: from the deltas, when the model fails; nothing is stored then.
+            FolkmootError: from the deltas, when the model fails (see `ChatBackend`); nothing is stored then.
         """
         question = _last_user_text(history)
         if conversation_id is not None:
@@ -99,55 +103,78 @@ class PersonalAgent:
         hits = await asyncio.to_thread(self._recall, question, audience=None)
         adapter = self.identity.adapter
         turn = Turn(conversation_id, hits, adapter.name if adapter else None, deltas=_nothing())
-        turn.deltas = self._stream_and_store(turn, question, self._prompt(history, hits), params, request_id)
+        turn.deltas = self._stream_and_store(turn, history, params, request_id)
         return turn
 
     async def propose(self, question: str, *, audience: str, params: SamplingParams) -> Proposal:
         """Think about a society's question with the memories that its audience may see.
 
+        The owner's standing instructions stay out: they carry no scope yet, and others read the argument.
+
         Raises:
-            BackendError: the model failed; the caller records an absence.
+            FolkmootError: the model failed (see `ChatBackend`); the caller records an absence.
         """
+        asked = [propose(question)]
         hits = await asyncio.to_thread(self._recall, question, audience=audience)
-        completion = await self._backend.complete(
-            self._prompt([propose(question)], hits), params, adapter=self.identity.adapter
-        )
-        answer = final_answer(completion.text)
+        while True:
+            prompt = self._prompt(asked, hits, instructions=())
+            try:
+                completion = await self._backend.complete(prompt, params, adapter=self.identity.adapter)
+                break
+            except RequestRefused as error:
+                asked, hits = _shorter(asked, hits, error)
+        answer = final_answer(completion.text) if completion.finish_reason != "length" else None
         return Proposal(
             answer=None if answer is None or is_unknown(answer) else answer,
             argument=completion.text.strip(),
             memory_ids=tuple(hit.id for hit in hits),
             parsed=answer is not None,
-            completion_tokens=completion.usage.completion_tokens,
+            completion_tokens=completion.usage.completion_tokens if completion.usage else None,
         )
 
     def prompt_for(self, history: Sequence[Message]) -> list[Message]:
         """The messages that the model would see now, for feedback to learn from. Blocks: call it off the event loop."""
-        return self._prompt(history, self._recall(_last_user_text(history), audience=None))
+        hits = self._recall(_last_user_text(history), audience=None)
+        return self._prompt(history, hits, self.identity.instructions)
 
     def _recall(self, question: str, *, audience: str | None) -> list[Hit]:
         return self._memory.recall(self.identity.user_id, question, self._recall_k, audience=audience)
 
-    def _prompt(self, history: Sequence[Message], hits: Sequence[Hit]) -> list[Message]:
+    def _prompt(self, history: Sequence[Message], hits: Sequence[Hit], instructions: Sequence[str]) -> list[Message]:
         lines = [MemoryLine(hit.speaker, hit.text) for hit in hits]
-        own = system(self.identity.owner_name, lines, self.identity.instructions)
+        own = system(self.identity.owner_name, lines, instructions)
         callers = [message.content for message in history if message.role == "system"]
         content = "\n".join([own.content, *callers])
         return [replace(own, content=content), *(message for message in history if message.role != "system")]
 
     async def _stream_and_store(
-        self, turn: Turn, question: str, prompt: Sequence[Message], params: SamplingParams, request_id: str | None
+        self, turn: Turn, history: Sequence[Message], params: SamplingParams, request_id: str | None
     ) -> AsyncGenerator[Delta, None]:
-        text: list[str] = []
-        stream = self._backend.stream(prompt, params, adapter=self.identity.adapter)
-        try:
-            async for delta in stream:
-                text.append(delta.text)
+        question, text = history[-1].content, ""
+        async with aclosing(self._stream(turn, history, params)) as deltas:
+            async for delta in deltas:
+                text += delta.text
                 if delta.finish_reason is not None:
-                    await asyncio.to_thread(self._store, turn, question, "".join(text), delta.finish_reason, request_id)
+                    await asyncio.to_thread(self._store, turn, question, text, delta.finish_reason, request_id)
                 yield delta
-        finally:
-            await stream.aclose()
+
+    async def _stream(
+        self, turn: Turn, history: Sequence[Message], params: SamplingParams
+    ) -> AsyncGenerator[Delta, None]:
+        """What the model says, shown no more than it has room for."""
+        begun = False
+        while True:
+            prompt = self._prompt(history, turn.hits, self.identity.instructions)
+            try:
+                async with aclosing(self._backend.stream(prompt, params, adapter=self.identity.adapter)) as deltas:
+                    async for delta in deltas:
+                        begun = True
+                        yield delta
+                return
+            except RequestRefused as error:
+                if begun:
+                    raise
+                history, turn.hits = _shorter(history, turn.hits, error)
 
     def _store(self, turn: Turn, question: str, answer: str, finish_reason: str, request_id: str | None) -> None:
         stored = self._conversations.append(
@@ -165,10 +192,10 @@ class PersonalAgent:
         )
         turn.conversation_id, turn.message_id = stored.conversation_id, stored.message_id
         if _states_something(question):
-            source = (f"message:{stored.question_id}",)
+            source, owner = (f"message:{stored.question_id}",), self.identity.owner_name
             self._memory.remember(
                 self.identity.user_id,
-                [NewMemory(question, speaker=self.identity.owner_name, kind="turn", sources=source)],
+                [NewMemory(piece, speaker=owner, kind="turn", sources=source) for piece in pieces(question)],
             )
 
 
@@ -183,6 +210,28 @@ def _last_user_text(history: Sequence[Message]) -> str:
     if not history[-1].content.strip():
         raise InvalidInput("the last message is empty", param="messages")
     return history[-1].content
+
+
+def _shorter(
+    history: Sequence[Message], hits: Sequence[Hit], refused: RequestRefused
+) -> tuple[list[Message], list[Hit]]:
+    """What to show a model that found this too long: half of the memories, the best ones; when none is left, the newer
+    half of the turns before the question, beginning with one of the owner's. System messages stay.
+
+    Raises:
+        RequestRefused: as it was given, when it is about something else or only the question is left.
+    """
+    if refused.code != TOO_LONG:
+        raise refused
+    if hits:
+        return list(history), list(hits[: len(hits) // 2])
+    spoken = [message for message in history if message.role != "system"]
+    if len(spoken) == 1:
+        raise refused
+    kept = spoken[len(spoken) // 2 :]
+    while kept[0].role != "user":
+        kept = kept[1:]
+    return [*(message for message in history if message.role == "system"), *kept], []
 
 
 def _states_something(text: str) -> bool:

@@ -1,8 +1,9 @@
 """Every prompt Folkmoot sends to a model, named and versioned.
 
 The built-in nursery model is trained on these very formats (`training/nursery/corpus.py` calls these functions), so a
-changed wording needs a new `VERSION` and a retrained nursery; other bases read them as plain English. Text that comes
-from people or from other agents enters user messages as quoted data, never as system text.
+changed wording needs a new `VERSION` and a retrained nursery; other bases read them as plain English. The system
+message holds what is the owner's: their standing instructions, and the recalled memories, one line each. What other
+agents say enters user messages as quoted data, one line each, never the system message.
 
 An answer that must be compared ends with a line `answer: ...`; `training` and `society` read it with
 `final_answer`. Comparing is done in code, never by a model.
@@ -10,6 +11,7 @@ An answer that must be compared ends with a line `answer: ...`; `training` and `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,12 +87,12 @@ def judge_pair(question: str, first: str, second: str) -> Message:
 
 
 def final_answer(text: str) -> str | None:
-    """What follows the last `answer:` in a completion, or None when the model did not close its work."""
+    """What follows the last `answer:`, in any case, in a completion; None when the model did not close its work."""
     return _after_last(text, _ANSWER)
 
 
 def final_verdict(text: str) -> str | None:
-    """What follows the last `verdict:` in a completion, or None."""
+    """What follows the last `verdict:`, in any case, in a completion, or None."""
     return _after_last(text, _VERDICT)
 
 
@@ -100,9 +102,9 @@ def is_unknown(answer: str) -> bool:
 
 
 def _after_last(text: str, marker: str) -> str | None:
-    _, found, tail = text.rpartition(marker)
+    *work, tail = re.split(re.escape(marker), text, flags=re.IGNORECASE)
     lines = tail.strip().splitlines()
-    return lines[0].strip() if found and lines else None
+    return lines[0].strip() if work and lines else None
 
 
 def _one_line(text: str) -> str:

@@ -2,6 +2,9 @@
 
 Door: `ProviderBackend`. litellm is imported on first use (it takes seconds) and with its switches set before, so that
 it fetches no price list, reads no .env file and keeps no cache. A provider serves no adapters.
+
+Some models take no seed, or no temperature. These, top_p and top_k only say how to draw an answer, and litellm drops
+those that a model does not know; `stop` and `logprobs` change what an answer holds, and are refused there.
 """
 
 from __future__ import annotations
@@ -13,10 +16,19 @@ from contextlib import aclosing
 from types import ModuleType
 from typing import Any
 
-from agents.backend import AdapterRef
+from agents.backend import TOO_LONG, AdapterRef
 from agents.endpoint import gather
-from agents.messages import Completion, Delta, FinishReason, Message, SamplingParams, TokenLogprob, Usage
-from personal_data.errors import BackendError, BackendTimeout, BackendUnavailable, ConfigurationError
+from agents.messages import Completion, Delta, FinishReason, Message, SamplingParams, TokenLogprob, Usage, well_formed
+from personal_data.errors import (
+    BackendError,
+    BackendTimeout,
+    BackendUnavailable,
+    ConfigurationError,
+    FolkmootError,
+    Overloaded,
+    RequestRefused,
+    UnsupportedParameter,
+)
 
 _SWITCHES = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -46,11 +58,12 @@ class ProviderBackend:
     async def stream(
         self, messages: Sequence[Message], params: SamplingParams, *, adapter: AdapterRef | None = None
     ) -> AsyncGenerator[Delta, None]:
-        """Yield deltas; the last one carries `finish_reason` and `usage`. Closing the generator closes the connection.
+        """Yield deltas; the last one carries `finish_reason`. Closing the generator closes the connection.
 
         Raises:
             ConfigurationError: an adapter was asked for.
-            BackendUnavailable, BackendTimeout, BackendError: as `ChatBackend` says.
+            UnsupportedParameter: `stop` or `logprobs` was asked of a model that has no such thing.
+            BackendError and its kinds, Overloaded: as `ChatBackend` says.
         """
         if adapter is not None:
             raise ConfigurationError(f"{self.model} is a provider's model; it carries no adapters")
@@ -83,7 +96,9 @@ class ProviderBackend:
     async def _deltas(
         self, litellm: ModuleType, messages: Sequence[Message], params: SamplingParams
     ) -> AsyncGenerator[Delta, None]:
-        chunks = await litellm.acompletion(**self._arguments(messages, params))
+        arguments = self._arguments(messages, params)
+        _check_supported(litellm, self.model, arguments)
+        chunks = await litellm.acompletion(**arguments)
         finish: FinishReason | None = None
         usage: Usage | None = None
         try:
@@ -98,12 +113,12 @@ class ProviderBackend:
             await chunks.aclose()
         if finish is None:
             raise BackendUnavailable(f"{self.model} broke off its answer")
-        yield Delta(finish_reason=finish, usage=usage or Usage(0, 0))
+        yield Delta(finish_reason=finish, usage=usage)
 
     def _arguments(self, messages: Sequence[Message], params: SamplingParams) -> dict[str, Any]:
         arguments: dict[str, Any] = {
             "model": self.model,
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "messages": [{"role": message.role, "content": well_formed(message.content)} for message in messages],
             "max_tokens": params.max_tokens,
             "temperature": params.temperature,
             "stream": True,
@@ -113,6 +128,7 @@ class ProviderBackend:
             "timeout": self._timeout_s,
             "max_retries": 0,
             "caching": False,
+            "drop_params": True,
         }
         if params.top_p < 1:
             arguments["top_p"] = params.top_p
@@ -137,14 +153,23 @@ def _litellm() -> ModuleType:
     return litellm
 
 
+def _check_supported(litellm: ModuleType, model: str, arguments: dict[str, Any]) -> None:
+    supported = litellm.get_supported_openai_params(model)  # None: a provider that litellm knows nothing of
+    for name in ("stop", "logprobs", "top_logprobs"):
+        if arguments.get(name) and supported is not None and name not in supported:
+            raise UnsupportedParameter(f"{model} takes no {name}; leave it out", param=name)
+
+
 def _delta(choice: Any) -> Delta | None:
-    text = choice.delta.content or ""
+    text = well_formed(choice.delta.content or "")
     entries = (getattr(choice, "logprobs", None) or {}).get("content") or ()
-    logprobs = tuple(
-        TokenLogprob(entry["token"], entry["logprob"], tuple((o["token"], o["logprob"]) for o in entry["top_logprobs"]))
-        for entry in entries
-    )
+    logprobs = tuple(map(_logprob, entries))
     return Delta(text, logprobs) if text or logprobs else None
+
+
+def _logprob(entry: Any) -> TokenLogprob:
+    top = tuple((well_formed(other["token"]), other["logprob"]) for other in entry["top_logprobs"])
+    return TokenLogprob(well_formed(entry["token"]), entry["logprob"], top)
 
 
 def _finish(reason: str | None) -> FinishReason | None:
@@ -153,11 +178,16 @@ def _finish(reason: str | None) -> FinishReason | None:
     return "length" if reason == "length" else "stop"
 
 
-def _mapped(litellm: ModuleType, model: str, error: Exception) -> BackendError:
+def _mapped(litellm: ModuleType, model: str, error: Exception) -> FolkmootError:
     """Our error for one of litellm's, with the first line of its message."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    status = getattr(error, "status_code", None)
+    told, status = f"{model}: {text}", getattr(error, "status_code", None)
     kinds = litellm.exceptions
+    if isinstance(error, kinds.RateLimitError):
+        return Overloaded(told)
+    if status in (400, 422) and getattr(error, "llm_provider", None):  # without one, the model's name is at fault
+        code = TOO_LONG if isinstance(error, kinds.ContextWindowExceededError) else getattr(error, "code", None)
+        return RequestRefused(told, status=status, code=code if isinstance(code, str) else None)
     away = (kinds.APIConnectionError, kinds.ServiceUnavailableError, kinds.BadGatewayError)
     unreachable = isinstance(error, away) or "Connection error" in text
-    return (BackendUnavailable if unreachable else BackendError)(f"{model}: {text}", status=status)
+    return (BackendUnavailable if unreachable else BackendError)(told, status=status)

@@ -25,13 +25,18 @@ def main(argv: list[str] | None = None) -> int:
         print(f"folkmoot: {stranger}", file=sys.stderr)
         return 1
     arguments = _parser().parse_args(argv)
+    if "run" not in arguments:
+        arguments.of.print_help()
+        return 2
     from personal_data.errors import FolkmootError
 
     module, _, function = arguments.run.partition(":")
     try:
         return int(getattr(importlib.import_module(module), function)(arguments) or 0)
     except FolkmootError as error:
-        print(f"folkmoot: {error}", file=sys.stderr)
+        from api.running import command
+
+        print(f"folkmoot: {str(error).replace('`folkmoot ', f'`{command()} ')}", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -64,7 +69,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Personal agents that remember, meet in a society, and improve themselves.",
         epilog="FOLKMOOT_KEY says who you are, FOLKMOOT_URL which Folkmoot (default: the one of your data folder).",
     )
-    commands = parser.add_subparsers(title="commands", metavar="", required=True)
+    parser.set_defaults(of=parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_running(commands)
     _add_talking(commands)
     _add_societies(commands)
@@ -81,6 +87,13 @@ def _command(commands: Commands, name: str, run: str, help: str, *, client: bool
     return command
 
 
+def _group(commands: Commands, name: str, help: str) -> Commands:
+    """A word that other commands stand behind; alone it shows them."""
+    group = commands.add_parser(name, help=help, description=help)
+    group.set_defaults(of=group)
+    return group.add_subparsers(title="commands", metavar="COMMAND")
+
+
 def _add_running(commands: Commands) -> None:
     serve = _command(commands, "serve", "running:serve", "run the platform until Ctrl-C", client=False)
     serve.add_argument("--port", type=int, help="port of the API (0: any free one)")
@@ -90,9 +103,9 @@ def _add_running(commands: Commands) -> None:
     demo.add_argument("--keep", metavar="FOLDER", help="keep the demo's data in this folder")
     doctor = _command(commands, "doctor", "running:doctor", "check this installation and its data", client=False)
     doctor.add_argument("--json", action="store_true", help="print JSON")
-    _command(commands, "status", "running:status", "what is running, and whether it answers")
-    user = _command(commands, "user", "running:user_add", "people", client=False).add_subparsers(required=True)
-    add = _command(user, "add", "running:user_add", "add a person with their agent; prints their key")
+    _command(commands, "status", "running:status", "what is there, what runs, and whether it answers")
+    people = _group(commands, "user", "people")
+    add = _command(people, "add", "running:user_add", "add a person with their agent; prints their key")
     add.add_argument("handle")
     add.add_argument("--name", help="how the agent calls its owner")
     add.add_argument("--model", help="the model that their agent runs on")
@@ -105,18 +118,17 @@ def _add_talking(commands: Commands) -> None:
     chat.add_argument("--max-tokens", type=int, default=256)
     remember = _command(commands, "remember", "talking:remember", "tell your agent a fact")
     remember.add_argument("text")
-    remember.add_argument("--scope", default="private", help="private, public or society:<slug>")
+    remember.add_argument("--scope", help="private, public or society:<slug>")
     recall = _command(commands, "recall", "talking:recall", "see what your agent recalls")
     recall.add_argument("query")
     recall.add_argument("-k", type=int, default=8, help="how many")
     files = _command(commands, "import", "talking:import_files", "remember the lines of text files")
     files.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    files.add_argument("--scope", default="private", help="private, public or society:<slug>")
+    files.add_argument("--scope", help="private, public or society:<slug>")
 
 
 def _add_societies(commands: Commands) -> None:
-    society = _command(commands, "society", "debating:listing", "societies and seats", client=False)
-    actions = society.add_subparsers(required=True)
+    actions = _group(commands, "society", "societies and seats")
     for name, help in (("create", "found one"), ("invite", "offer a seat"), ("accept", "take it"), ("leave", "leave")):
         action = _command(actions, name, f"debating:{name}", help)
         action.add_argument("slug")
@@ -142,12 +154,15 @@ def _add_learning(commands: Commands) -> None:
     improve.add_argument("--no-wait", action="store_true", help="print the job and return")
     schedule = _command(commands, "schedule", "learning:schedule", "improve every so many hours")
     schedule.add_argument("hours", help="a number, or off")
-    adapters = _command(commands, "adapters", "learning:adapters", "versions of your agent", client=False)
-    actions = adapters.add_subparsers(required=True)
+    agent = _command(commands, "agent", "learning:agent", "see your agent, or change it")
+    agent.add_argument("--model", metavar="NAME", help="the model that it runs on (without a live adapter)")
+    agent.add_argument("--instructions", nargs="*", metavar="TEXT", help="what it should always heed; none: nothing")
+    actions = _group(commands, "adapters", "versions of your agent")
     _command(actions, "list", "learning:adapters", "all of them")
     rollback = _command(actions, "rollback", "learning:rollback", "answer with an earlier one")
     rollback.add_argument("number", nargs="?", type=int, help="0 is the bare model; default: the version before")
     evaluate = _command(commands, "evaluate", "learning:evaluate", "measure the built-in model", client=False)
+    evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
     evaluate.add_argument("name", choices=("nursery",))
     evaluate.add_argument("rest", nargs=argparse.REMAINDER, help="passed on")
 

@@ -14,11 +14,19 @@ from typing import Any
 
 import httpx
 
-from api.wire import events, raise_for, told_plainly
+from api.wire import content, events, raise_for, told_plainly
 
 Json = dict[str, Any]
 _POLL_S = 0.3
 _ENDED = ("done", "failed", "dead", "cancelled")
+
+
+class Stored(list[str]):
+    """The ids of what was stored, in order; `scopes` says who may see each of them now."""
+
+    def __init__(self, answer: Json) -> None:
+        super().__init__(answer["ids"])
+        self.scopes: list[str] = answer["scopes"]
 
 
 class Client:
@@ -124,10 +132,9 @@ class Client:
 
     # Memory
 
-    def remember(self, text: str, *, speaker: str | None = None, scope: str = "private") -> list[str]:
-        """Ids of what was stored."""
-        answer = self._post("/api/memories", _given(text=text, speaker=speaker, scope=scope))
-        return list(answer["ids"])
+    def remember(self, text: str, *, speaker: str | None = None, scope: str | None = None) -> Stored:
+        """What was stored. Without `scope` it is private, or as it was where the text is known."""
+        return Stored(self._post("/api/memories", _given(text=text, speaker=speaker, scope=scope)))
 
     def memories(self, *, limit: int = 100, before: str | None = None) -> list[Json]:
         return self._list("/api/memories", _given(limit=limit, before=before))
@@ -141,10 +148,10 @@ class Client:
     def forget(self, memory_id: str) -> None:
         self._send("DELETE", f"/api/memories/{memory_id}")
 
-    def import_texts(self, files: Mapping[str, str], *, scope: str = "private") -> list[str]:
-        """Remember the lines of text files, given as name → content; ids of what was stored."""
+    def import_texts(self, files: Mapping[str, str], *, scope: str | None = None) -> Stored:
+        """Remember the lines of text files, given as name → content; `scope` as in `remember`."""
         listed = [{"name": name, "text": text} for name, text in files.items()]
-        return list(self._post("/api/imports", {"files": listed, "scope": scope})["ids"])
+        return Stored(self._post("/api/imports", _given(files=listed, scope=scope)))
 
     def disclosures(self) -> list[Json]:
         return self._list("/api/disclosures")
@@ -222,9 +229,9 @@ class Client:
     # Health
 
     def ready(self) -> Json:
-        """Each part and whether it answers; never raises because one does not."""
-        answer = self._request("GET", "/ready")
-        return dict(answer.json())
+        """Each part and whether it answers; raises as all else does, but not because one does not."""
+        parts = content(self._request("GET", "/ready"), besides=503)
+        return {part: answers is True for part, answers in parts.items()}
 
     # The wire
 
@@ -236,14 +243,10 @@ class Client:
         return self._send("POST", path, json=json, headers=headers)
 
     def _list(self, path: str, params: Json | None = None) -> list[Json]:
-        answer = self._request("GET", path, params=params)
-        raise_for(answer)
-        return list(answer.json())
+        return list(content(self._request("GET", path, params=params)))
 
     def _send(self, method: str, path: str, **options: Any) -> Json:
-        answer = self._request(method, path, **options)
-        raise_for(answer)
-        return dict(answer.json())
+        return dict(content(self._request(method, path, **options)))
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         with told_plainly(self.base_url):

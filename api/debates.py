@@ -16,17 +16,17 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from agents.directory import AgentDirectory
 from personal_data.database import Database
-from personal_data.errors import FolkmootError, LeaseLost
-from personal_data.records import Debate, Job, User, new_id, now
+from personal_data.errors import Conflict, FolkmootError, LeaseLost
+from personal_data.records import Debate, Job, Society, User, new_id, now
 from personal_data.settings import Settings
 from society.intake import for_reader, open_debate
 from training import ledger
-from training.ledger import Lease
+from training.ledger import Lease, Pulse
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +44,34 @@ def submit(
     seed: int | None = None,
     request_id: str | None = None,
 ) -> Debate:
-    """Record a question and the job to debate it; the same `request_id` again returns the same debate."""
+    """Record a question and the job to debate it; the same `request_id` again returns the same debate.
+
+    Raises:
+        InvalidInput, NotFound, Conflict: from `open_debate`; or the `request_id` was used for another question.
+    """
     key = f"{KIND}:{user_id}:{request_id or new_id('req')}"
-    known = session.scalar(select(Job).where(Job.idempotency_key == key))
-    if known is not None:
-        return session.get_one(Debate, known.subject_id)
+    if (known := _asked_before(session, key, slug=slug, question=question)) is not None:
+        return known
     user = session.get_one(User, user_id)
-    debate = open_debate(session, user=user, slug=slug, question=question, deadline_s=deadline_s, seed=seed)
-    ledger.enqueue(session, kind=KIND, user_id=user_id, subject_id=debate.id, idempotency_key=key)
+    try:
+        with session.begin_nested():
+            debate = open_debate(session, user=user, slug=slug, question=question, deadline_s=deadline_s, seed=seed)
+            ledger.enqueue(session, kind=KIND, user_id=user_id, subject_id=debate.id, idempotency_key=key)
+    except Conflict:  # perhaps a retry that ran beside its first attempt: then that one's debate stands
+        if (known := _asked_before(session, key, slug=slug, question=question)) is None:
+            raise
+        return known
+    return debate
+
+
+def _asked_before(session: Session, key: str, *, slug: str, question: str) -> Debate | None:
+    query = select(Debate, Society.slug).join(Job, Job.subject_id == Debate.id).join(Society)
+    row = session.execute(query.where(Job.idempotency_key == key)).one_or_none()
+    if row is None:
+        return None
+    debate, asked = row
+    if (debate.question, asked) != (question.strip(), slug):
+        raise Conflict("this Idempotency-Key was used for another question or society; use a new one")
     return debate
 
 
@@ -136,8 +156,8 @@ class DebateRunner:
         debate = asyncio.create_task(self._debate(lease))
         try:
             while not (await asyncio.wait({debate}, timeout=self._lease_s / 3))[0]:
-                pulse = await asyncio.to_thread(ledger.heartbeat, self._database, lease, self._lease_s)
-                if pulse.cancel_requested:
+                pulse = await asyncio.to_thread(self._heartbeat, lease)
+                if pulse is not None and pulse.cancel_requested:
                     await self._hand_back(lease, debate)
                     return
             await debate
@@ -150,6 +170,14 @@ class DebateRunner:
             raise
         finally:
             debate.cancel()
+
+    def _heartbeat(self, lease: Lease) -> Pulse | None:
+        """None when the database is busy or restarting: the lease may well outlast that."""
+        try:
+            return ledger.heartbeat(self._database, lease, self._lease_s)
+        except OperationalError as error:
+            log.warning("debate %s: a heartbeat failed (%s)", lease.subject_id, error.orig)
+            return None
 
     async def _debate(self, lease: Lease) -> None:
         run_debate = await asyncio.to_thread(_load_run_debate)

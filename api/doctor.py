@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -16,8 +17,8 @@ from api import preflight
 from api.running import read_running
 from personal_data import migrations
 from personal_data.database import Database
-from personal_data.errors import ConfigurationError, FolkmootError
-from personal_data.settings import Settings, prepare_data_dir
+from personal_data.errors import ConfigurationError, FolkmootError, StorageError
+from personal_data.settings import Settings
 
 _WAL_RACE = ((3, 7, 0), (3, 51, 2))
 """SQLite versions whose WAL reset can race between connections (sqlite.org, 3.51.3 release notes)."""
@@ -44,12 +45,15 @@ def _examine(settings: Settings) -> Iterator[Finding]:
     yield _python()
     yield _sqlite()
     yield _check("import names", preflight.check_names, "ours alone")
-    yield _check("data folder", lambda: prepare_data_dir(settings), str(settings.data_dir))
+    yield _check_found("data folder", lambda: _data_folder(settings.data_dir))
     if settings.data_dir.is_dir():
-        yield _check("free disk", lambda: preflight.check_space(settings.data_dir), "enough")
+        needed = settings.min_free_bytes
+        yield _check("free disk", lambda: preflight.check_space(settings.data_dir, needed), "enough")
         yield _check_found("database", lambda: _database(settings))
     for name, model in settings.models.items():
         yield _check(f"model {name}", lambda name=name, model=model: preflight.check_model(name, model), _base(model))  # type: ignore[misc]
+    if settings.embedding_url is not None:
+        yield _check("embedding server", lambda: preflight.check_embedder(settings), settings.embedding_url)
     yield from _processes(settings)
 
 
@@ -62,6 +66,20 @@ def _sqlite() -> Finding:
     raced = _WAL_RACE[0] <= sqlite3.sqlite_version_info <= _WAL_RACE[1]
     note = "; has the rare WAL-reset race that 3.51.3 fixes: keep backups" if raced else ""
     return Finding("sqlite", True, sqlite3.sqlite_version + note)
+
+
+def _data_folder(folder: Path) -> str:
+    """Whether it can be used as it is, or made; nothing is written."""
+    if folder.is_dir():
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise StorageError(f"{folder} cannot be written; set FOLKMOOT_DATA_DIR to a folder that you may write to")
+        return str(folder)
+    above = next(path for path in (folder, *folder.parents) if path.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"{folder} cannot be made in {above}; set FOLKMOOT_DATA_DIR to a folder that you may write to"
+        )
+    return f"{folder}: not there yet, the first `folkmoot serve` makes it"
 
 
 def _database(settings: Settings) -> str:
@@ -102,12 +120,21 @@ def _processes(settings: Settings) -> Iterator[Finding]:
         yield _check("port", lambda: preflight.check_port(settings.host, settings.port), f"{settings.port} is free")
         yield Finding("processes", True, "nothing runs on this data folder")
         return
+    for part, answers in _parts(running["url"]).items():
+        yield Finding(part, answers, "answers" if answers else f"does not answer; see {settings.logs_dir}")
+    for name, pid in running["processes"].items():
+        yield Finding(f"process {name}", pid is not None, str(pid or f"has just ended; see {settings.logs_dir}"))
+
+
+def _parts(url: str) -> dict[str, bool]:
+    """What /ready says of each part, of the api alone when it says nothing of the kind."""
     try:
-        parts = httpx.get(f"{running['url']}/ready", timeout=5.0, trust_env=False).json()
-    except (httpx.HTTPError, ValueError):
-        parts = {"api": False}
-    for part, answers in parts.items():
-        yield Finding(part, bool(answers), "answers" if answers else f"does not answer; see {settings.logs_dir}")
+        answer = httpx.get(f"{url}/ready", timeout=5.0, trust_env=False)
+        if answer.status_code in (200, 503):
+            return {part: answers is True for part, answers in answer.json().items()}
+    except (httpx.HTTPError, ValueError, AttributeError):
+        pass
+    return {"api": False}
 
 
 def _check(what: str, check: Callable[[], None], found: str) -> Finding:

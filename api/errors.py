@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import IntegrityError
 from starlette.exceptions import HTTPException
 
 from personal_data.errors import (
@@ -42,6 +43,10 @@ class PayloadTooLarge(InvalidInput):
     """The request body is larger than any request needs to be."""
 
 
+class DebateFailed(BackendError):
+    """A debate ended without a verdict. The same request again would start another one: no client should by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     status: int
@@ -61,6 +66,7 @@ _KINDS: dict[type[FolkmootError], _Kind] = {
     BackendUnavailable: _Kind(503, "server_error", "model_unavailable"),
     BackendTimeout: _Kind(504, "server_error", "model_timeout"),
     RequestRefused: _Kind(400, "invalid_request_error", "invalid_value"),
+    DebateFailed: _Kind(502, "server_error", "debate_failed"),
     BackendError: _Kind(502, "server_error", "model_error"),
     IndexUnavailable: _Kind(503, "server_error", "index_unavailable"),
     StorageError: _Kind(507, "server_error", "storage"),
@@ -71,6 +77,9 @@ _KINDS: dict[type[FolkmootError], _Kind] = {
 def body(message: str, type: str, *, param: str | None = None, code: str | None = None) -> dict[str, Any]:
     """The error object that every failing answer carries."""
     return {"error": {"message": message, "type": type, "param": param, "code": code}}
+
+
+UNEXPECTED = body("something went wrong here; the server's log has the details", "server_error")
 
 
 def describe(error: FolkmootError) -> dict[str, Any]:
@@ -86,7 +95,7 @@ def response(error: FolkmootError) -> JSONResponse:
     headers: dict[str, str] = {}
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
-    elif kind.status < 500:
+    elif kind.status < 500 or isinstance(error, DebateFailed):
         headers["x-should-retry"] = "false"
     if kind.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -98,6 +107,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(FolkmootError, _ours)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(IntegrityError, _taken)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -131,6 +141,17 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(body(message, "invalid_request_error", code=code), error.status_code, dict(error.headers or {}))
 
 
+async def _taken(_request: Request, error: Exception) -> JSONResponse:
+    """Two requests wanted the same name at the same moment and both found it free; the database let one have it."""
+    assert isinstance(error, IntegrityError)
+    if getattr(error.orig, "sqlstate", getattr(error.orig, "sqlite_errorname", None)) not in _NOT_UNIQUE:
+        raise error
+    return response(Conflict("somebody else did the same at this very moment, and it exists now"))
+
+
 async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
     """The traceback goes to the log (Starlette raises on after this answer); the caller learns nothing of it."""
-    return JSONResponse(body("something went wrong here; the server's log has the details", "server_error"), 500)
+    return JSONResponse(UNEXPECTED, 500)
+
+
+_NOT_UNIQUE = ("23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY")

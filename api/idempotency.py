@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Header
+from sqlalchemy import select
 
-from personal_data.errors import InvalidInput
+from personal_data.database import Database
+from personal_data.errors import Conflict, InvalidInput
+from personal_data.records import ChatMessage
 
 _MAX_CHARS = 100
 
@@ -18,3 +21,22 @@ async def _request_id(idempotency_key: Annotated[str | None, Header()] = None) -
 
 
 RequestId = Annotated[str | None, Depends(_request_id)]
+
+
+def answered_before(
+    database: Database, user_id: str, request_id: str, *, question: str, conversation_id: str | None
+) -> ChatMessage | None:
+    """The stored answer to this very request, None when there is none.
+
+    Raises:
+        Conflict: the key was used for another question, or in another conversation.
+    """
+    query = select(ChatMessage).where(ChatMessage.user_id == user_id, ChatMessage.request_id == request_id)
+    with database.reading() as session:
+        turns = {turn.role: turn for turn in session.scalars(query)}
+    if not turns:
+        return None
+    answer = turns["assistant"]
+    if turns["user"].content != question or conversation_id not in (None, answer.conversation_id):
+        raise Conflict(f"Idempotency-Key {request_id!r} was used for another question; use a new one")
+    return answer

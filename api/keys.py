@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import platform
 import re
 import secrets
 from collections.abc import Sequence
@@ -26,7 +27,6 @@ from personal_data.records import Key, User, now
 
 ADMIN_HANDLE = "admin"
 BOOTSTRAP_FILE = "admin.key"
-_BOOTSTRAP_LABEL = "bootstrap"
 _KEY = re.compile(r"fm_([0-9a-f]{12})_([0-9a-f]{64})")
 
 
@@ -87,7 +87,8 @@ def authenticate(session: Session, credential: str) -> Caller:
 def bootstrap(database: Database, data_dir: Path) -> Path:
     """See to it that the owner of the data folder has an admin key: a file in it that only they can read.
 
-    A file that was deleted, or that this database does not know, is replaced; the key that is lost is revoked.
+    A file that was deleted, or that this database does not know, is replaced, and the folder's lost key is revoked.
+    Other folders on the same database keep theirs.
 
     Raises:
         StorageError: the file cannot be written.
@@ -101,9 +102,10 @@ def bootstrap(database: Database, data_dir: Path) -> Path:
             admin = User(handle=ADMIN_HANDLE, name="Administrator", admin=True)
             session.add(admin)
             session.flush()
-        for lost in session.scalars(select(Key).where(Key.user_id == admin.id, Key.label == _BOOTSTRAP_LABEL)):
+        label = _label(data_dir)
+        for lost in session.scalars(select(Key).where(Key.user_id == admin.id, Key.label == label)):
             lost.revoked_at = lost.revoked_at or now()
-        _, credential = create_key(session, admin.id, _BOOTSTRAP_LABEL)
+        _, credential = create_key(session, admin.id, label)
     _write_private(path, credential + "\n")
     return path
 
@@ -114,6 +116,11 @@ def read_bootstrap_key(data_dir: Path) -> str | None:
         return (data_dir / BOOTSTRAP_FILE).read_text().strip()
     except OSError:
         return None
+
+
+def _label(data_dir: Path) -> str:
+    """Tells this folder's key from those of other folders and machines; of a long path the end tells most."""
+    return f"bootstrap {platform.node()}:{data_dir.resolve()}"[-200:]
 
 
 def _opens(database: Database, credential: str | None) -> bool:

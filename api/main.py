@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -69,7 +71,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state = open_state(settings)
         app.state.folkmoot = state
-        tasks = [asyncio.create_task(state.debates.run()), asyncio.create_task(_deliver_memories(state))]
+        works = (state.debates.run, partial(_deliver_memories, state))
+        tasks = [asyncio.create_task(keep(work, settings.sweep_s)) for work in works]
         yield
         for task in tasks:
             task.cancel()
@@ -80,11 +83,29 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     return lifespan
 
 
+async def keep(work: Callable[[], Coroutine[Any, Any, None]], pause_s: float) -> None:
+    """Run endless work until cancelled; when it ends for a reason it did not foresee, say so and start it again."""
+    while True:
+        task = asyncio.create_task(work())
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+        log.error("%s ended; it starts again in %g s", task.get_coro(), pause_s, exc_info=task.exception())
+        await asyncio.sleep(pause_s)
+
+
 async def _deliver_memories(state: State) -> None:
-    """Empty the memory outbox again and again: what the index missed while it was away reaches it here."""
+    """Tell the index what it lacks: once whatever it has lost, then again and again what it missed while away."""
+    compared = False
     while True:
         try:
-            await asyncio.to_thread(state.memory.drain_outbox)
+            if not compared:
+                await asyncio.to_thread(state.memory.reconcile)
+                compared = True
+            while await asyncio.to_thread(state.memory.drain_outbox):
+                pass
         except (FolkmootError, SQLAlchemyError) as error:
             log.warning("memories wait for the index: %s", error)
         await asyncio.sleep(state.settings.sweep_s)

@@ -3,6 +3,11 @@
 A parameter is implemented, or a documented no-op (`user`, `metadata`, `store` and two cache hints), or refused with
 400 `unsupported_parameter`; a value that asks for nothing beyond the default (`n: 1`, `tools: null`) is no request.
 Ours may be added to theirs: `metadata.conversation_id` going in, the object `folkmoot` coming out.
+
+A society's members sample as the society sees fit: there `max_tokens`, `max_completion_tokens`, `temperature`, `top_p`
+and `top_k`, which many clients always send, are no-ops too; `stop` and `logprobs` are refused.
+
+`usage` has OpenAI's three counts, or is left out (a stream then has no usage chunk) where a model server did not count.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from agents.messages import Message, Role, SamplingParams, TokenLogprob, Usage, well_formed
 from personal_data.errors import InvalidInput, UnsupportedParameter
@@ -38,11 +44,38 @@ def clean(text: object) -> object:
 Text = Annotated[str, BeforeValidator(clean)]
 
 
+def _only_text(kind: object) -> object:
+    if kind != "text":
+        raise PydanticCustomError("not_text", "only text can be read here, not {kind}", {"kind": repr(kind)[:40]})
+    return kind
+
+
 class TextPart(BaseModel, extra="forbid"):
     """One part of a content array; images and files are refused, never fetched."""
 
-    type: Literal["text"]
+    type: Annotated[Literal["text"], BeforeValidator(_only_text)]
     text: Text
+
+
+def _as_parts(content: object) -> object:
+    """Plain text is one part. (A union of the two would answer a bad part with the complaints of both branches.)"""
+    if isinstance(content, str):
+        return [TextPart(type="text", text=content)]
+    if content is not None and not isinstance(content, list):
+        raise PydanticCustomError("not_content", "give text, or a list of parts such as {example}", _EXAMPLE)
+    return content
+
+
+_EXAMPLE = {"example": '{"type": "text", "text": "..."}'}
+Content = Annotated[Annotated[list[TextPart], Field(max_length=100)] | None, BeforeValidator(_as_parts)]
+
+
+def _as_list(stop: object) -> object:
+    return [stop] if isinstance(stop, str) else stop
+
+
+_Stop = Annotated[str, Field(min_length=1, max_length=200), BeforeValidator(clean)]
+Stops = Annotated[Annotated[list[_Stop], Field(max_length=4)] | None, BeforeValidator(_as_list)]
 
 
 class ChatMessageIn(BaseModel):
@@ -50,16 +83,13 @@ class ChatMessageIn(BaseModel):
 
     model_config = ConfigDict(extra="ignore")  # clients echo whole answers back: refusal, annotations, ids
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | Annotated[list[TextPart], Field(max_length=100)] | None = None
+    content: Content = None
     tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
 
     def to_message(self) -> Message:
         """The message as agents know it: `developer` is today's name of `system`, parts are lines."""
         role: Role = "system" if self.role == "developer" else self.role
-        content = self.content
-        if isinstance(content, list):
-            content = "\n".join(part.text for part in content)
-        return Message(role, content or "")
+        return Message(role, "\n".join(part.text for part in self.content or ()))
 
 
 class StreamOptions(BaseModel, extra="forbid"):
@@ -82,7 +112,7 @@ class ChatRequest(BaseModel, extra="forbid"):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0, le=1000)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: Text | Annotated[list[Annotated[Text, Field(max_length=200)]], Field(max_length=4)] | None = None
+    stop: Stops = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     metadata: dict[str, Any] | None = None
@@ -130,7 +160,7 @@ class ChatRequest(BaseModel, extra="forbid"):
             "top_p": self.top_p,
             "top_k": self.top_k,
             "seed": self.seed,
-            "stop": (self.stop,) if isinstance(self.stop, str) else self.stop and tuple(self.stop),
+            "stop": self.stop and tuple(self.stop),
             "logprobs": (self.top_logprobs or 0) if self.logprobs else None,
         }
         return SamplingParams(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
@@ -147,10 +177,8 @@ class ChatRequest(BaseModel, extra="forbid"):
         return value
 
 
-def usage_body(usage: Usage | None) -> dict[str, int] | None:
-    """Token counts as clients read them; None when the model server did not count."""
-    if usage is None:
-        return None
+def usage_body(usage: Usage) -> dict[str, int]:
+    """Token counts as clients read them."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,

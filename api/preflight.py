@@ -12,11 +12,10 @@ import socket
 from pathlib import Path
 
 from personal_data.errors import ConfigurationError, StorageError
-from personal_data.settings import BUILTIN_BASE, ModelSettings, Settings
+from personal_data.settings import BUILTIN_BASE, ModelSettings, Settings, read_key
 
 OUR_NAMES = ("agents", "society", "personal_data", "training", "api")
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-MIN_FREE_BYTES = 200 * 2**20
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -33,8 +32,8 @@ def check_names() -> None:
             raise ConfigurationError(f"{others[0]} is installed here and owns the import name {name!r}: uninstall it")
 
 
-def check_space(folder: Path, needed: int = MIN_FREE_BYTES) -> None:
-    """The disk has room.
+def check_space(folder: Path, needed: int) -> None:
+    """The disk has `needed` bytes of room.
 
     Raises:
         StorageError: it has not.
@@ -78,11 +77,12 @@ def check_port(host: str, port: int) -> None:
 
 
 def check_model(name: str, model: ModelSettings) -> None:
-    """A local base model has its files; one from the hub is looked for when its engine starts.
+    """Its key is set and a local base model has its files; one from the hub is looked for when its engine starts.
 
     Raises:
-        ConfigurationError: a file is missing.
+        ConfigurationError: a file or the key's variable is missing.
     """
+    read_key(f"model {name!r}", model.api_key_env)
     if model.kind != "engine" or model.base is None or is_hub_id(model.base):
         return
     folder = _ROOT / "agents" / "nursery" if model.base == BUILTIN_BASE else Path(model.base).expanduser()
@@ -92,13 +92,23 @@ def check_model(name: str, model: ModelSettings) -> None:
 
 
 def check_models(settings: Settings) -> None:
-    """Every configured model has its files.
+    """Every configured model has its files and its key, and so has the embedding server.
 
     Raises:
         ConfigurationError: one has not.
     """
     for name, model in settings.models.items():
         check_model(name, model)
+    check_embedder(settings)
+
+
+def check_embedder(settings: Settings) -> None:
+    """The embedding server's key is set.
+
+    Raises:
+        ConfigurationError: its variable is not.
+    """
+    read_key("embedding server", settings.embedding_api_key_env)
 
 
 def free_port() -> int:

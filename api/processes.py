@@ -33,6 +33,8 @@ class Child:
         self.log = log
         self.failures = 0
         """Times in a row that it ended before it had run for a minute."""
+        self.restarts = 0
+        """Times that it was started again."""
         self._command = list(command)
         self._environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
@@ -71,6 +73,7 @@ class Child:
             self._next_start = time.monotonic() + wait
         if time.monotonic() < self._next_start:
             return False
+        self.restarts += 1
         self.start()
         return True
 

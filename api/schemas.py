@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
 from api.openai_schemas import Text
 from personal_data.records import Job, TrainingRun
@@ -14,8 +14,8 @@ Scope = Annotated[str, Field(max_length=80)]
 LongText = Annotated[Text, Field(min_length=1, max_length=32_000)]
 
 
-class In(BaseModel, extra="forbid"):
-    """A request body: an unknown field is an error, not a shrug."""
+class In(BaseModel, extra="forbid", allow_inf_nan=False):
+    """A request body: an unknown field is an error, not a shrug; no number in it is infinite."""
 
 
 class Out(BaseModel, from_attributes=True):
@@ -69,9 +69,7 @@ Instruction = Annotated[Text, Field(min_length=1, max_length=500)]
 
 
 class AgentIn(In):
-    instructions: Annotated[list[Annotated[Text, Field(min_length=1, max_length=500)]], Field(max_length=20)] | None = (
-        None
-    )
+    instructions: Annotated[list[Instruction], Field(max_length=20)] | None = None
     model: Annotated[str, Field(max_length=64)] | None = None
 
 
@@ -96,7 +94,8 @@ class MemoryIn(In):
     speaker: Annotated[Text, Field(min_length=1, max_length=200)] | None = None
     """Who said it; the owner when left out."""
     kind: Literal["fact", "turn", "document", "preference"] = "fact"
-    scope: Scope = "private"
+    scope: Scope | None = None
+    """Left out: private, or what it is already where the text is known."""
     event_at: float | None = None
 
 
@@ -125,18 +124,22 @@ class HitOut(Out):
     why: dict[str, int]
 
 
-class IdsOut(BaseModel):
+class StoredOut(BaseModel):
+    """Memories, in the order of what was sent, with the scope that each has now."""
+
     ids: list[str]
+    scopes: list[str]
 
 
 class FileIn(In):
-    name: Annotated[Text, Field(min_length=1, max_length=200)]
+    name: Annotated[Text, Field(min_length=1, max_length=4096)]
     text: Text
 
 
 class ImportIn(In):
     files: Annotated[list[FileIn], Field(min_length=1, max_length=100)]
-    scope: Scope = "private"
+    scope: Scope | None = None
+    """Left out: private, or what it is already for each line that is known."""
 
 
 class FeedbackIn(In):
@@ -242,9 +245,9 @@ class ImproveIn(In):
     """What an improvement should do; everything left out is the default recipe's business."""
 
     stages: Annotated[list[Literal["preferences", "environment"]], Field(min_length=1, max_length=2)] | None = None
-    preferences: dict[str, Any] | None = None
-    environment: dict[str, Any] | None = None
-    evaluation: dict[str, Any] | None = None
+    preferences: dict[str, JsonValue] | None = None
+    environment: dict[str, JsonValue] | None = None
+    evaluation: dict[str, JsonValue] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 
 

@@ -19,7 +19,7 @@ from personal_data.embedding import EndpointEmbedder
 from personal_data.errors import ConfigurationError
 from personal_data.index import ChromaIndex
 from personal_data.memory import Memory
-from personal_data.settings import Settings, prepare_data_dir
+from personal_data.settings import Settings, prepare_data_dir, read_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def open_state(settings: Settings) -> State:
     """Bring the schema to head, write the configured models down, and wire the rooms together.
 
     Raises:
-        ConfigurationError: the data folder, the database or the addresses of embedder and index are not usable.
+        ConfigurationError: the data folder, the database, or the addresses or key of embedder and index are not usable.
     """
     prepare_data_dir(settings)
     if settings.embedding_url is None or settings.index_url is None:
@@ -49,7 +49,8 @@ def open_state(settings: Settings) -> State:
     database.migrate()
     with database.session() as session:
         sync_models(session, settings)
-    embedder = EndpointEmbedder(settings.embedding_url, settings.embedding_model, token=settings.engine_token)
+    key = read_key("embedding server", settings.embedding_api_key_env)
+    embedder = EndpointEmbedder(settings.embedding_url, settings.embedding_model, token=key)
     memory = Memory(database, embedder, ChromaIndex(settings.index_url))
     directory = AgentDirectory(settings, database, memory)
     return State(settings, database, memory, directory, DebateRunner(database, directory, settings))

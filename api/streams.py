@@ -1,24 +1,29 @@
 """Turning deltas into what chat clients read: one answer, or server-sent chunks framed exactly as OpenAI frames them.
 
 The first chunk carries the role, inner ones a piece of text and `finish_reason: null`, the last one the reason and no
-text; usage comes in a chunk without choices and only when asked for. A model that breaks off mid-answer becomes one
-`data: {"error": ...}` and a closed stream, without `[DONE]`: the SDKs raise on exactly that.
+text; usage comes in a chunk without choices, when it was asked for and was counted. An answer that breaks off becomes
+one `data: {"error": ...}` and a closed stream, without `[DONE]`: the SDKs raise on exactly that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from agents.messages import Delta
 from api import errors
 from api.openai_schemas import clean, logprobs_body, usage_body
 from personal_data.errors import BackendUnavailable, FolkmootError
 from personal_data.records import new_id, now
+
+log = logging.getLogger(__name__)
 
 SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 PING = ": ping\n\n"
@@ -42,13 +47,14 @@ class Envelope:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return {**self._head("chat.completion.chunk"), "choices": [choice], **more}
 
-    def usage_chunk(self, usage: dict[str, int] | None) -> dict[str, Any]:
+    def usage_chunk(self, usage: dict[str, int]) -> dict[str, Any]:
         return {**self._head("chat.completion.chunk"), "choices": [], "usage": usage}
 
     def answer(self, text: str, last: Delta, logprobs: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
         message = {"role": "assistant", "content": text, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": last.finish_reason}
-        return {**self._head("chat.completion"), "choices": [choice], "usage": usage_body(last.usage), **more}
+        usage = {} if last.usage is None else {"usage": usage_body(last.usage)}
+        return {**self._head("chat.completion"), "choices": [choice], **usage, **more}
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
@@ -102,9 +108,13 @@ async def chunks(
     except FolkmootError as error:
         yield event(errors.describe(error))
         return
+    except SQLAlchemyError:
+        log.exception("an answer could not be stored")
+        yield event(errors.UNEXPECTED)
+        return
     extra = {"folkmoot": more()} if more is not None else {}
     yield event(envelope.chunk({}, last.finish_reason, **no_usage, **extra))
-    if include_usage:
+    if include_usage and last.usage is not None:
         yield event(envelope.usage_chunk(usage_body(last.usage)))
     yield _DONE
 

@@ -1,66 +1,49 @@
-"""`folkmoot serve`: checks, then starts, watches and stops the processes of the embedded profile. No torch in here.
+"""`folkmoot serve`: checks, then starts, watches and stops the processes of `profile.py`. No torch in here.
 
-    engine:<model>  the base model with all its adapters, and the embedder beside the first     loopback, random port
-    index           Chroma's own server, sole owner of its folder                               loopback, random port
-    api             the HTTP API, and the debates                                               settings.host:port
-    worker          Celery with its clock: claims improvement jobs                              no port
-
-What the settings already point at (an engine, an embedder, an index elsewhere) is not started. A process that ends is
-started again with back-off; when the supervisor ends, however it ends, all of them end. `running.json` in the data
-folder says where everything is; a second supervisor on the same folder is refused.
+A process that ends is started again with back-off, and that is said; when the supervisor ends, however it ends, all of
+them end. `running.json` in the data folder says where everything is; a second supervisor on the same folder is refused.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import secrets
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 
-from api import keys, preflight
+from api import keys, preflight, profile
 from api.processes import Child
-from api.running import forget_running, read_running, write_running
+from api.running import command, forget_running, read_running, write_running
 from personal_data.database import Database
 from personal_data.errors import ConfigurationError
 from personal_data.settings import Settings, prepare_data_dir
-from training.jobs import worker_command
 
 _LOCK_FILE = "serve.lock"
-_ROOT = Path(__file__).resolve().parent.parent
 _TICK_S = 0.2
 _READY_WITHIN_S = 180.0
+_NEWS_EVERY_S = 30.0
+_STEADY_S = 10.0
+"""A process that has not ended for so long is up; longer than its back-off until we give up."""
 _STOP_WITHIN_S = 6.0
 _GIVE_UP_AFTER = 3
-_QUIET = {
-    "ANONYMIZED_TELEMETRY": "False",
-    "DO_NOT_TRACK": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
-    "LANGSMITH_TRACING": "false",
-    "OTEL_SDK_DISABLED": "true",
-    "PYTHONUNBUFFERED": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-"""Nothing leaves the machine that was not asked for."""
 
 
 class Supervisor:
     """The processes of one data folder. Use `with Supervisor(settings).running() as url:`, or `serve`."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = _with_addresses(settings)
+        self.settings = profile.with_addresses(settings)
         self._given = settings
         self.children: list[Child] = []
+        self._ended: dict[str, float] = {}
+        """When a process last ended or was started again, on the monotonic clock."""
+        self._written: tuple[dict[str, int | None], dict[str, int]] | None = None
         self._lock_file: int | None = None
         self._stopping = threading.Event()
 
@@ -104,32 +87,46 @@ class Supervisor:
         prepare_data_dir(self.settings)
         self._take_lock()
         preflight.check_host(self.settings)
-        preflight.check_space(self.settings.data_dir)
+        preflight.check_space(self.settings.data_dir, self.settings.min_free_bytes)
         preflight.check_port(self.settings.host, self.settings.port)
-        preflight.check_models(self.settings)
+        preflight.check_models(self._given)
         self._prepare_database()
-        self.children = _children(self._given, self.settings)
+        self.children = profile.children(self._given, self.settings)
         for child in self.children:
             child.start()
         self._write_running()
 
     def tend(self) -> None:
-        """Start again what has ended."""
-        restarted = [child.name for child in self.children if child.tend()]
-        if restarted:
-            self._write_running()
+        """Start again what has ended, and say so."""
+        for child in self.children:
+            failures = child.failures
+            restarted = child.tend()
+            if restarted or child.failures != failures:
+                self._ended[child.name] = time.monotonic()
+            if restarted:
+                words = child.last_words() or "without a word"
+                print(f"{child.name} ended ({words}) and was started again; see {child.log}", file=sys.stderr)
+        self._write_running()
 
     def wait_ready(self) -> None:
-        """Wait until the API and all that it needs answer.
+        """Wait until the API and all that it needs answer, and every process stays up.
+
+        An engine of ours gets as long as it lives: it may be fetching its base model. What we wait for is said.
 
         Raises:
-            ConfigurationError: a process ends again and again, or the time is up.
+            ConfigurationError: a process ends again and again, or the time of what is no engine is up.
         """
-        deadline = time.monotonic() + _READY_WITHIN_S
+        started = told = time.monotonic()
         with httpx.Client(timeout=5.0, trust_env=False) as client:
-            while not self.stopping and not _answers(client, f"{self.url}/ready"):
+            while not self.stopping:
                 self.tend()
-                self._complain(time.monotonic() > deadline)
+                awaited = self._awaited(client)
+                self._complain(awaited, late=time.monotonic() - started > _READY_WITHIN_S)
+                if not awaited:
+                    return
+                if time.monotonic() - told > _NEWS_EVERY_S:
+                    told = time.monotonic()
+                    print(f"still waiting for {', '.join(awaited)}; see {self.settings.logs_dir}", flush=True)
                 time.sleep(_TICK_S)
 
     def stop(self) -> None:
@@ -172,23 +169,50 @@ class Supervisor:
             ) from error
         self._lock_file = handle
 
-    def _complain(self, late: bool) -> None:
+    def _complain(self, awaited: Sequence[str], *, late: bool) -> None:
+        """Raise when there is nothing to wait for any more."""
         for child in self.children:
-            if child.failures >= _GIVE_UP_AFTER or (late and child.failures):
+            if child.failures >= _GIVE_UP_AFTER or (late and child.name in awaited):
                 raise ConfigurationError(f"{child.name} does not start: {child.last_words()} (see {child.log})")
-        if late:
-            raise ConfigurationError(f"not ready after {_READY_WITHIN_S:.0f} s; see {self.settings.logs_dir}")
+        silent = [part for part in awaited if part not in self._slow()]
+        if late and silent:
+            raise ConfigurationError(
+                f"no answer from {', '.join(silent)} in {_READY_WITHIN_S:.0f} s; see {self.settings.logs_dir}"
+            )
+
+    def _awaited(self, client: httpx.Client) -> list[str]:
+        """What is not ready yet: processes that have ended lately, the API, or the parts that it finds silent."""
+        unsteady = [child.name for child in self.children if not self._is_steady(child)]
+        try:
+            answer = client.get(f"{self.url}/ready")
+            parts = answer.json() if answer.status_code in (200, 503) else {"api": False}
+        except (httpx.HTTPError, ValueError):
+            parts = {"api": False}
+        return unsteady + [part for part, answers in parts.items() if not answers]
+
+    def _slow(self) -> set[str]:
+        """The parts that may take their time."""
+        return {child.name.replace("-", ":", 1) for child in self.children if child.name.startswith(profile.ENGINES)}
+
+    def _is_steady(self, child: Child) -> bool:
+        return time.monotonic() - self._ended.get(child.name, -_STEADY_S) >= _STEADY_S
 
     def _write_running(self) -> None:
-        write_running(self.settings.data_dir, self.url, {child.name: child.pid for child in self.children})
+        """Write down what runs, when that has changed; one that has just ended has no pid."""
+        processes = {child.name: child.pid if self._is_steady(child) else None for child in self.children}
+        restarts = {child.name: child.restarts for child in self.children}
+        if self._written != (processes, restarts):
+            write_running(self.settings.data_dir, self.url, processes, restarts)
+            self._written = processes, restarts
 
 
 def serve(settings: Settings) -> None:
-    """Run until SIGINT or SIGTERM.
+    """Run until SIGINT or SIGTERM. What it and its processes write is for its owner only.
 
     Raises:
         ConfigurationError: something must be put right first.
     """
+    os.umask(0o077)
     supervisor = Supervisor(settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: supervisor.request_stop())
@@ -208,88 +232,6 @@ def _welcome(supervisor: Supervisor) -> str:
     return (
         "Folkmoot is ready. Ctrl-C stops it.\n"
         f"  API   {supervisor.url}/v1 for OpenAI clients, {supervisor.url}/api for the rest\n"
-        "  Key   in another terminal: folkmoot user add ada --name Ada\n"
+        f"  Key   in another terminal: {command()} user add ada --name Ada\n"
         f"  Data  {supervisor.settings.data_dir} (logs in {supervisor.settings.logs_dir.name}/)"
     )
-
-
-def _with_addresses(settings: Settings) -> Settings:
-    """Fill in the loopback addresses of all that we start ourselves, and the token they share."""
-    engines = dict(settings.engines)
-    for name, model in settings.models.items():
-        if model.kind == "engine" and name not in engines:
-            engines[name] = _loopback()
-    ours = {
-        "data_dir": settings.data_dir.expanduser().absolute(),
-        "port": settings.port or preflight.free_port(),
-        "engines": engines,
-        "engine_token": settings.engine_token or secrets.token_urlsafe(32),
-        "embedding_url": settings.embedding_url or next(iter(engines.values()), None) or _loopback(),
-        "index_url": settings.index_url or _loopback(),
-    }
-    return settings.model_copy(update=ours)
-
-
-def _loopback() -> str:
-    return f"http://127.0.0.1:{preflight.free_port()}"
-
-
-def _children(given: Settings, settings: Settings) -> list[Child]:
-    """What has to be started, as far as `given` does not point at one that runs elsewhere."""
-    commands: dict[str, list[str]] = {}
-    embedder = given.embedding_url is None
-    for name, model in settings.models.items():
-        if model.kind == "engine" and name not in given.engines:
-            commands[f"engine-{name}"] = _engine(name, model.base, settings.engines[name], embedder=embedder)
-            embedder = False
-    if embedder and settings.embedding_url is not None and settings.embedding_url not in given.engines.values():
-        commands["embedder"] = _engine(None, None, settings.embedding_url, embedder=True)
-    if given.index_url is None:
-        commands["index"] = _index(settings)
-    commands["api"] = _api(settings)
-    commands["worker"] = worker_command()
-    environment = _environment(settings)
-    return [Child(name, command, environment, settings.logs_dir / f"{name}.log") for name, command in commands.items()]
-
-
-def _engine(name: str | None, base: str | None, url: str, *, embedder: bool) -> list[str]:
-    command = [sys.executable, "-P", "-m", "agents.engine.server", "--host", "127.0.0.1", "--port", _port(url)]
-    if name is not None and base is not None:
-        command += ["--model", name, "--base", base]
-    return [*command, "--embedder"] if embedder else command
-
-
-def _index(settings: Settings) -> list[str]:
-    chroma = Path(sys.executable).with_name("chroma")
-    if not chroma.exists():
-        raise ConfigurationError(f"{chroma} is missing: install Folkmoot's packages again (chromadb brings it)")
-    folder = settings.data_dir / "index"
-    return [str(chroma), "run", "--path", str(folder), "--host", "127.0.0.1", "--port", _port(settings.index_url)]
-
-
-def _api(settings: Settings) -> list[str]:
-    command = [sys.executable, "-P", "-m", "uvicorn", "api.main:create_app", "--factory"]
-    command += ["--host", settings.host, "--port", str(settings.port)]
-    return [*command, "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "3"]
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """The parent's environment, our settings as FOLKMOOT_* variables, no telemetry, and our own packages first."""
-    environment = {**os.environ, **_QUIET}
-    for name, value in settings.model_dump(mode="json", exclude_none=True).items():
-        environment[f"FOLKMOOT_{name.upper()}"] = value if isinstance(value, str) else json.dumps(value)
-    if not any(preflight.is_hub_id(model.base) for model in settings.models.values()):
-        environment["HF_HUB_OFFLINE"] = "1"
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    return environment
-
-
-def _port(url: str | None) -> str:
-    return str(urlsplit(url or "").port)
-
-
-def _answers(client: httpx.Client, url: str) -> bool:
-    try:
-        return client.get(url).status_code == 200
-    except httpx.HTTPError:
-        return False

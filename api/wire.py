@@ -49,14 +49,28 @@ def told_plainly(base_url: str) -> Iterator[None]:
 
 
 def raise_for(answer: httpx.Response) -> None:
-    """Raise the error that a refusal stands for."""
-    if answer.status_code < 400:
+    """Raise the error that a refusal stands for, or an answer that leads elsewhere."""
+    if answer.is_success:
         return
     try:
         told = answer.json()["error"]
     except (ValueError, KeyError, TypeError):
         raise BackendError(f"HTTP {answer.status_code}: {answer.text[:200]}", status=answer.status_code) from None
     raise _error(told, answer.status_code)
+
+
+def content(answer: httpx.Response, *, besides: int | None = None) -> Any:
+    """The JSON of an answer that is no refusal, or has the status `besides`.
+
+    Raises:
+        FolkmootError: it is a refusal, or something else answers there.
+    """
+    if answer.status_code != besides:
+        raise_for(answer)
+    try:
+        return answer.json()
+    except ValueError:
+        raise BackendError(f"{answer.url} answers, but not in JSON: is that a Folkmoot?") from None
 
 
 def _error(told: dict[str, Any], status: int) -> FolkmootError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,22 +19,24 @@ _EVERY_S = 0.5
 
 
 def main() -> int:
-    command = Path(sys.executable).with_name("folkmoot")
+    figures = measure([Path(sys.executable).with_name("folkmoot"), "demo"])
+    print(f"demo, {machine()}, n=1")
+    return finish(figures)
+
+
+def measure(command: Sequence[str | Path]) -> list[Figure]:
+    """Run a command to its end. Its exit status counts without its sign: a signal that killed it is no success."""
     started = time.perf_counter()
-    demo = subprocess.Popen([command, "demo"])
+    demo = subprocess.Popen(command)
     peak = 0
     while demo.poll() is None:
         peak = max(peak, sum(_memory(process) for process in _family(demo.pid)))
         time.sleep(_EVERY_S)
-    seconds = time.perf_counter() - started
-    print(f"demo, {machine()}, n=1")
-    return finish(
-        [
-            Figure("demo.exit_status", demo.returncode, "<=", 0),
-            Figure("demo.seconds", seconds, "<=", 180),
-            Figure("demo.peak_gib", peak / 2**30, "<=", 3),
-        ]
-    )
+    return [
+        Figure("demo.exit_status", abs(demo.returncode), "<=", 0),
+        Figure("demo.seconds", time.perf_counter() - started, "<=", 180),
+        Figure("demo.peak_gib", peak / 2**30, "<=", 3),
+    ]
 
 
 def _family(root: int) -> list[int]:

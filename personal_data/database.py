@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from personal_data.errors import ConfigurationError, StorageError
@@ -82,15 +82,16 @@ class Database:
         """Bring the schema to head, under a lock, so that processes that start together do it once.
 
         Raises:
-            ConfigurationError: the database was written by a newer Folkmoot, or cannot be reached.
+            ConfigurationError: the database was written by a newer Folkmoot, is damaged, or cannot be reached.
         """
         try:
             with self.engine.begin() as connection:
                 if not self.is_sqlite:
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
                 self._upgrade(connection)
-        except OperationalError as error:
-            raise ConfigurationError(f"database {self._safe_url()}: {str(error.orig).splitlines()[0]}") from error
+        except DBAPIError as error:
+            reason = str(error.orig).splitlines()[0]
+            raise ConfigurationError(f"database {self._safe_url()}: {reason}; {_remedy(reason)}") from error
 
     def _upgrade(self, connection: sa.Connection) -> None:
         from alembic import command
@@ -147,6 +148,12 @@ def _on_connect(connection: Any, _record: Any) -> None:
 def _on_begin(connection: sa.Connection) -> None:
     reading = connection.get_execution_options().get("reading", False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _remedy(reason: str) -> str:
+    if "malformed" in reason or "not a database" in reason:
+        return "it is damaged: restore a backup, or move it away to begin with an empty one"
+    return "see to it that it can be reached and written"
 
 
 def _disk_trouble(error: OperationalError) -> str | None:

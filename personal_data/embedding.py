@@ -32,7 +32,7 @@ class Embedder(Protocol):
 
 
 class EndpointEmbedder:
-    """Client of an OpenAI-compatible `/v1/embeddings`.
+    """Client of an OpenAI-compatible `/v1/embeddings`; `url` is the server's, without /v1.
 
     Raises (from `embed`): BackendUnavailable, BackendTimeout, BackendError.
     """

@@ -1,32 +1,26 @@
 """The vector index: a client of Chroma's own server. The only file that talks to Chroma.
 
-SQL is the truth and this index can be dropped and rebuilt at any time. Owners are spread over a fixed number of
+SQL is the truth and this index can be dropped and filled again at any time. Owners are spread over a fixed number of
 collections by a hash of their id, and every call carries one owner, whose filter is added here, below every caller.
-Vectors are always our own (`embedding_function=None`): a server must never load an embedder that a request names.
+The server's REST API is spoken directly: Chroma's Python client obeys proxy variables, so that private vectors could
+leave the machine, waits for ever, and raises bare exceptions. Vectors are always our own: the server embeds nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
 import httpx
-import numpy as np
 
 from personal_data.embedding import Vectors
 from personal_data.errors import IndexUnavailable
 
-if TYPE_CHECKING:
-    from chromadb.api import ClientAPI
-    from chromadb.api.models.Collection import Collection
-
 _SHARDS = 64
 _BATCH = 200
+_COLLECTIONS = "/tenants/default_tenant/databases/default_database/collections"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +47,39 @@ class VectorIndex(Protocol):
 
 
 class ChromaIndex:
-    """A `VectorIndex` on `chroma run`. `url` is http://host:port; connects on first use."""
+    """A `VectorIndex` on `chroma run`. `url` is http://host:port; connects on first use.
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._lock = threading.Lock()
-        self._client: ClientAPI | None = None
-        self._collections: dict[str, Collection] = {}
+    Whatever goes wrong in a call (nobody there, no answer within `timeout_s` seconds, an answer that is not Chroma's)
+    raises IndexUnavailable.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
+        self._url = url.rstrip("/")
+        self._http = httpx.Client(
+            base_url=f"{self._url}/api/v2",
+            timeout=timeout_s,
+            trust_env=False,
+            verify=self._url.startswith("https:"),
+        )
+        self._collections: dict[str, str] = {}
+        """Name → id, as far as this process has asked."""
 
     def upsert(self, owner: str, model: str, rows: Sequence[IndexRow]) -> None:
         """Add or replace the owner's vectors."""
-        with self._collection(owner, model) as collection:
-            for start in range(0, len(rows), _BATCH):
-                batch = rows[start : start + _BATCH]
-                collection.upsert(
-                    ids=[row.memory_id for row in batch],
-                    embeddings=np.stack([row.vector for row in batch]),
-                    metadatas=[{"owner": owner, "scope": row.scope} for row in batch],
-                )
+        for start in range(0, len(rows), _BATCH):
+            batch = rows[start : start + _BATCH]
+            self._ask(
+                owner,
+                model,
+                "upsert",
+                ids=[row.memory_id for row in batch],
+                embeddings=[row.vector.tolist() for row in batch],
+                metadatas=[{"owner": owner, "scope": row.scope} for row in batch],
+            )
 
     def delete(self, owner: str, model: str, memory_ids: Sequence[str]) -> None:
         """Remove the owner's vectors; unknown ids are fine."""
-        with self._collection(owner, model) as collection:
-            collection.delete(ids=list(memory_ids), where={"owner": owner})
+        self._ask(owner, model, "delete", ids=list(memory_ids), where={"owner": owner})
 
     def query(
         self, owner: str, model: str, vector: Vectors, k: int, scopes: Sequence[str] | None
@@ -84,74 +88,69 @@ class ChromaIndex:
         where: dict[str, Any] = {"owner": owner}
         if scopes is not None:
             where = {"$and": [where, {"scope": {"$in": list(scopes)}}]}
-        with self._collection(owner, model) as collection:
-            found = collection.query(
-                query_embeddings=vector[np.newaxis], n_results=k, where=where, include=["distances"]
-            )
-        distances = (found["distances"] or [[]])[0]
-        return [(memory, 1.0 - float(distance)) for memory, distance in zip(found["ids"][0], distances, strict=True)]
+        found = self._ask(
+            owner, model, "query", query_embeddings=[vector.tolist()], n_results=k, where=where, include=["distances"]
+        )
+        try:
+            pairs = zip(found["ids"][0], found["distances"][0], strict=True)
+            return [(str(memory_id), 1.0 - float(distance)) for memory_id, distance in pairs]
+        except (LookupError, TypeError, ValueError) as error:
+            raise self._strange() from error
 
     def known(self, owner: str, model: str, memory_ids: Sequence[str]) -> set[str]:
         """Which of these ids the index holds for this owner."""
-        with self._collection(owner, model) as collection:
-            return set(collection.get(ids=list(memory_ids), where={"owner": owner}, include=[])["ids"])
+        found = self._ask(owner, model, "get", ids=list(memory_ids), where={"owner": owner}, include=[])
+        try:
+            return set(found["ids"])
+        except (LookupError, TypeError) as error:
+            raise self._strange() from error
 
     def ping(self) -> None:
         """Raise IndexUnavailable unless the server answers."""
-        with self._errors():
-            self._connect().heartbeat()
+        self._send("GET", "/heartbeat")
 
-    @contextmanager
-    def _collection(self, owner: str, model: str) -> Iterator[Collection]:
+    def _ask(self, owner: str, model: str, operation: str, **body: Any) -> Any:
+        """One call on the owner's collection, which is made where it is not there yet."""
         name = collection_name(owner, model)
-        with self._errors():
-            with self._lock:
-                collection = self._collections.get(name)
-                if collection is None:
-                    collection = self._connect().get_or_create_collection(
-                        name,
-                        embedding_function=None,
-                        configuration={"hnsw": {"space": "cosine"}},
-                        metadata={"embedding_model": model},
-                    )
-                    self._collections[name] = collection
-            try:
-                yield collection
-            except self._gone():
-                self._collections.pop(name, None)
-                raise
-
-    def _connect(self) -> ClientAPI:
-        if self._client is None:
-            import chromadb
-            from chromadb.config import Settings as ChromaSettings
-
-            parts = urlsplit(self._url)
-            self._client = chromadb.HttpClient(
-                host=parts.hostname or "127.0.0.1",
-                port=parts.port or 80,
-                settings=ChromaSettings(anonymized_telemetry=False),
-            )
-        return self._client
-
-    @staticmethod
-    def _gone() -> type[Exception]:
-        from chromadb.errors import NotFoundError
-
-        return NotFoundError
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        from chromadb.errors import ChromaError
-
+        if (collection := self._collections.get(name)) is None:
+            collection = self._collections[name] = self._collection(name, model)
         try:
-            yield
-        except (httpx.HTTPError, ConnectionError, ChromaError) as error:
-            raise IndexUnavailable(f"the memory index at {self._url} does not answer: {error}") from error
-        except ValueError as error:  # what chromadb raises when the first connection fails
-            if "Could not connect" not in str(error):
-                raise
-            raise IndexUnavailable(f"the memory index at {self._url} cannot be reached") from error
+            return self._send("POST", f"{_COLLECTIONS}/{collection}/{operation}", body)
+        except _Gone:
+            self._collections.pop(name, None)  # its folder was removed, say: the next call makes it again
+            raise
+
+    def _collection(self, name: str, model: str) -> str:
+        body = {
+            "name": name,
+            "configuration": {"hnsw": {"space": "cosine"}},
+            "metadata": {"embedding_model": model},
+            "get_or_create": True,
+        }
+        try:
+            return str(self._send("POST", _COLLECTIONS, body)["id"])
+        except (LookupError, TypeError) as error:
+            raise self._strange() from error
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        try:
+            answer = self._http.request(method, path, json=body)
+            if answer.is_success:
+                return answer.json()
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            reason = str(error) or type(error).__name__
+            raise IndexUnavailable(f"the memory index at {self._url} does not answer: {reason}") from error
+        kind = _Gone if answer.status_code == httpx.codes.NOT_FOUND else IndexUnavailable
+        raise kind(
+            f"the memory index at {self._url} answers {answer.status_code}: {' '.join(answer.text.split())[:200]}"
+        )
+
+    def _strange(self) -> IndexUnavailable:
+        return IndexUnavailable(f"what answers at {self._url} is not a memory index (a Chroma server)")
+
+
+class _Gone(IndexUnavailable):
+    """The collection is not there any more."""
 
 
 def collection_name(owner: str, model: str) -> str:

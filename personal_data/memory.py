@@ -1,47 +1,54 @@
 """A person's memory: remember, recall, forget.
 
-SQL is the truth (text, vector, provenance, tombstones); the vector index only speeds recall up and can be rebuilt.
-Between them stands an outbox, written in the memory's own transaction: a crash, or an index that is away, delays the
-index and loses nothing. Recall is hybrid, dense and BM25 ranks fused by reciprocal ranks (Cormack et al. 2009), always
-for one owner; `audience` narrows it to what that audience may see before anything is ranked.
+SQL is the truth (text, vector, provenance, tombstones); the vector index only speeds recall up and can be filled again.
+Between them stands an outbox (`outbox.py`), written in the memory's own transaction: a crash, or an index that is away,
+delays the index and loses nothing. Recall is hybrid, dense and BM25 ranks fused by reciprocal ranks (Cormack et al.
+2009), always for one owner; `audience` narrows it to what that audience may see before anything is ranked.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from personal_data.database import Database
 from personal_data.embedding import Embedder, Vectors, from_bytes, to_bytes
 from personal_data.errors import BackendError, IndexUnavailable, InvalidInput, NotFound
-from personal_data.index import IndexRow, VectorIndex
+from personal_data.index import VectorIndex
+from personal_data.outbox import Outbox, batches, live, tell
 from personal_data.records import Memory as MemoryRow
-from personal_data.records import MemoryOutbox, new_id, now
+from personal_data.records import new_id, now
 from personal_data.sharing import PRIVATE, check_scope, visible_scopes
 
 log = logging.getLogger(__name__)
 
 _RRF_K = 60  # the constant of the paper
 MAX_CHARS = 8_000
-_RETRY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class NewMemory:
-    """A text to remember. `event_at` is when it happened, in seconds since the epoch."""
+    """A text to remember. `event_at` is when it happened, in seconds since the epoch.
+
+    `scope` None is nobody's wish: a new text is private then, and one that is known keeps the scope that it has.
+    """
 
     text: str
     speaker: str
     kind: str = "fact"
-    scope: str = PRIVATE
+    scope: str | None = None
     event_at: float | None = None
     sources: tuple[str, ...] = ()
+
+
+_Wanted = tuple[str, NewMemory]
+"""A text to remember behind its digest, by which it is known again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +71,36 @@ class Memory:
         self._database = database
         self._embedder = embedder
         self._index = index
+        self._outbox = Outbox(database, embedder, index)
 
     def remember(self, user_id: str, items: Sequence[NewMemory]) -> list[str]:
         """Store texts and return their ids, in order; a text that is already known keeps its id.
 
-        When the embedder or the index is away the memory is stored all the same and indexed later.
+        Many texts are stored in several transactions. Should it break off between two of them, repeating it stores
+        the rest. When the embedder or the index is away the memory is stored all the same and indexed later.
 
         Raises:
-            InvalidInput: an empty or oversized text, an unknown scope.
+            InvalidInput: an empty or oversized text, an unknown scope; then nothing was stored.
         """
         for item in items:
             _check(item)
-        vectors = self._try_embed([item.text for item in items])
-        with self._database.session() as session:
-            ids = [
-                self._store(session, user_id, item, None if vectors is None else vectors[row])
-                for row, item in enumerate(items)
-            ]
-        self.drain_outbox(user_id=user_id)
+        ids: list[str] = []
+        for batch in batches(items):
+            wanted = [(_content_digest(item), item) for item in batch]
+            vectors = self._vectors_of_new(user_id, wanted)
+            with self._database.session() as session:
+                ids += self._store(session, user_id, wanted, vectors)
+            self._outbox.drain(user_id)
         return ids
+
+    def scopes(self, user_id: str, memory_ids: Sequence[str]) -> list[str]:
+        """The scope that each of the owner's memories has now, in order."""
+        found: dict[str, str] = {}
+        with self._database.reading() as session:
+            for batch in batches(memory_ids):
+                query = select(MemoryRow.id, MemoryRow.scope).where(MemoryRow.user_id == user_id)
+                found |= dict(session.execute(query.where(MemoryRow.id.in_(batch))).tuples().all())
+        return [found[memory_id] for memory_id in memory_ids]
 
     def recall(self, user_id: str, query: str, k: int, *, audience: str | None = None) -> list[Hit]:
         """The k memories that bear on the query most, best first.
@@ -92,7 +110,7 @@ class Memory:
         """
         scopes = visible_scopes(audience)
         with self._database.reading() as session:
-            rows = self._live(session, user_id, scopes)
+            rows = self._rows(session, user_id, scopes)
         if not rows or not query.strip():
             return []
         ranks = {"dense": self._dense_ranks(user_id, query, k * 4, scopes, rows), "words": _bm25_ranks(query, rows)}
@@ -116,7 +134,7 @@ class Memory:
 
     def entries(self, user_id: str, *, limit: int = 100, before: str | None = None) -> Sequence[MemoryRow]:
         """The owner's live memories, newest first; `before` is the last id of the previous page."""
-        query = select(MemoryRow).where(MemoryRow.user_id == user_id, MemoryRow.deleted_at.is_(None))
+        query = select(MemoryRow).where(*live(user_id))
         if before is not None:
             query = query.where(MemoryRow.id < before)
         with self._database.reading() as session:
@@ -131,8 +149,8 @@ class Memory:
         with self._database.session() as session:
             row = self._owned(session, user_id, memory_id)
             row.scope = check_scope(scope)
-            session.add(MemoryOutbox(memory_id=memory_id, user_id=user_id, operation="upsert"))
-        self.drain_outbox(user_id=user_id)
+            tell(session, user_id, memory_id)
+        self._outbox.drain(user_id)
 
     def forget(self, user_id: str, memory_id: str) -> None:
         """Erase a memory's text and vector at once and leave a tombstone, so that no late writer brings it back.
@@ -145,37 +163,25 @@ class Memory:
             row.text, row.embedding, row.sources = "", None, []
             row.content_sha256 = f"forgotten:{memory_id}"
             row.deleted_at = now()
-            session.add(MemoryOutbox(memory_id=memory_id, user_id=user_id, operation="delete"))
-        self.drain_outbox(user_id=user_id)
+            tell(session, user_id, memory_id)
+        self._outbox.drain(user_id)
 
-    def drain_outbox(self, *, user_id: str | None = None, limit: int = 500) -> int:
-        """Tell the index what it has not heard yet; returns how many entries it took. Safe to run at any time."""
-        due = select(MemoryOutbox).where(MemoryOutbox.not_before <= now())
-        if user_id is not None:
-            due = due.where(MemoryOutbox.user_id == user_id)
-        with self._database.reading() as session:
-            entries = list(session.scalars(due.order_by(MemoryOutbox.id).limit(limit)))
-        by_owner: dict[str, list[MemoryOutbox]] = {}
-        for entry in entries:
-            by_owner.setdefault(entry.user_id, []).append(entry)
-        return sum(self._deliver(owner, group) for owner, group in by_owner.items())
+    def drain_outbox(self) -> int:
+        """Tell the index what it has not heard yet, a batch of it; returns how many entries it took: 0 when none is due
+        or the index is away. Safe to run at any time.
+        """
+        return self._outbox.drain()
 
-    def missing(self, user_id: str) -> list[str]:
-        """Ids of live memories that the index does not hold: empty when index and SQL agree.
+    def reconcile(self) -> int:
+        """Queue every memory, of every owner, that the index lacks, or holds although it was forgotten.
+
+        An index that was lost, or whose embedding model was replaced, is filled again by this and by nothing else: what
+        it has been told once is in no outbox any more. Returns how many were queued; `drain_outbox` delivers them.
 
         Raises:
-            IndexUnavailable: the index is away.
+            IndexUnavailable: the index is away; what was queued by then stays queued.
         """
-        with self._database.reading() as session:
-            ids = list(self._live(session, user_id, None))
-        return sorted(set(ids) - self._index.known(user_id, self._embedder.model, ids)) if ids else []
-
-    def rebuild(self, user_id: str) -> int:
-        """Queue all of an owner's memories for the index again and deliver them; returns how many were taken."""
-        with self._database.session() as session:
-            for memory_id in self._live(session, user_id, None):
-                session.add(MemoryOutbox(memory_id=memory_id, user_id=user_id, operation="upsert"))
-        return self.drain_outbox(user_id=user_id, limit=1_000_000)
+        return self._outbox.reconcile()
 
     def _try_embed(self, texts: Sequence[str]) -> Vectors | None:
         try:
@@ -184,32 +190,47 @@ class Memory:
             log.warning("stored without a vector for now: %s", error)
             return None
 
-    def _store(self, session: Session, user_id: str, item: NewMemory, vector: Vectors | None) -> str:
-        digest = _content_digest(item)
-        known = select(MemoryRow.id).where(MemoryRow.user_id == user_id, MemoryRow.content_sha256 == digest)
-        if (existing := session.scalar(known)) is not None:
-            return existing
-        row = MemoryRow(
+    def _vectors_of_new(self, user_id: str, wanted: Sequence[_Wanted]) -> dict[str, Vectors]:
+        """By digest, those of the texts that are not known yet; none while the embedder is away."""
+        with self._database.reading() as session:
+            known = set(session.scalars(_same(user_id, wanted).with_only_columns(MemoryRow.content_sha256)))
+        new = {digest: item.text for digest, item in wanted if digest not in known}
+        vectors = self._try_embed(list(new.values()))
+        return {} if vectors is None else dict(zip(new, vectors, strict=True))
+
+    def _store(
+        self, session: Session, user_id: str, wanted: Sequence[_Wanted], vectors: dict[str, Vectors]
+    ) -> list[str]:
+        rows = {row.content_sha256: row for row in session.scalars(_same(user_id, wanted))}
+        for digest, item in wanted:
+            if (row := rows.get(digest)) is None:
+                row = rows[digest] = self._new_row(user_id, item, digest, vectors.get(digest))
+                session.add(row)
+            elif item.scope in (None, row.scope):
+                continue
+            else:
+                row.scope = item.scope
+            tell(session, user_id, row.id)
+        return [rows[digest].id for digest, _ in wanted]
+
+    def _new_row(self, user_id: str, item: NewMemory, digest: str, vector: Vectors | None) -> MemoryRow:
+        return MemoryRow(
             id=new_id("mem"),
             user_id=user_id,
             text=item.text,
             kind=item.kind,
             speaker=item.speaker,
-            scope=item.scope,
+            scope=item.scope or PRIVATE,
             event_at=item.event_at,
             sources=list(item.sources),
             embedding=None if vector is None else to_bytes(vector),
             embedding_model=None if vector is None else self._embedder.model,
             content_sha256=digest,
         )
-        session.add(row)
-        session.add(MemoryOutbox(memory_id=row.id, user_id=user_id, operation="upsert"))
-        session.flush()
-        return row.id
 
     @staticmethod
-    def _live(session: Session, user_id: str, scopes: tuple[str, ...] | None) -> dict[str, MemoryRow]:
-        query = select(MemoryRow).where(MemoryRow.user_id == user_id, MemoryRow.deleted_at.is_(None))
+    def _rows(session: Session, user_id: str, scopes: tuple[str, ...] | None) -> dict[str, MemoryRow]:
+        query = select(MemoryRow).where(*live(user_id))
         if scopes is not None:
             query = query.where(MemoryRow.scope.in_(scopes))
         return {row.id: row for row in session.scalars(query.order_by(MemoryRow.id))}
@@ -248,54 +269,6 @@ class Memory:
         ids = tuple(held)
         return [ids[position] for position in np.argsort(-scores, kind="stable")]
 
-    def _deliver(self, owner: str, entries: Sequence[MemoryOutbox]) -> int:
-        """Bring the index to SQL's present state for the entries' memories; whatever they asked for, SQL decides."""
-        ids = sorted({entry.memory_id for entry in entries})
-        try:
-            rows = self._with_vectors(owner, ids)
-            alive = [IndexRow(row.id, row.scope, from_bytes(row.embedding)) for row in rows if row.embedding]
-            if alive:
-                self._index.upsert(owner, self._embedder.model, alive)
-            if gone := sorted(set(ids) - {row.memory_id for row in alive}):
-                self._index.delete(owner, self._embedder.model, gone)
-        except (IndexUnavailable, BackendError) as error:
-            log.warning("the index will be told later: %s", error)
-            self._postpone(entries)
-            return 0
-        with self._database.session() as session:
-            session.execute(delete(MemoryOutbox).where(MemoryOutbox.id.in_([entry.id for entry in entries])))
-        return len(entries)
-
-    def _with_vectors(self, owner: str, ids: Sequence[str]) -> list[MemoryRow]:
-        """The live rows among `ids`, after giving a vector to those stored without one, or with another model's."""
-        with self._database.reading() as session:
-            query = select(MemoryRow).where(
-                MemoryRow.id.in_(ids), MemoryRow.user_id == owner, MemoryRow.deleted_at.is_(None)
-            )
-            rows = list(session.scalars(query))
-        bare = [row for row in rows if row.embedding is None or row.embedding_model != self._embedder.model]
-        if bare:
-            vectors = self._embedder.embed([row.text for row in bare])
-            with self._database.session() as session:
-                for row, vector in zip(bare, vectors, strict=True):
-                    row.embedding, row.embedding_model = to_bytes(vector), self._embedder.model
-                    session.execute(
-                        update(MemoryRow)
-                        .where(MemoryRow.id == row.id, MemoryRow.deleted_at.is_(None))
-                        .values(embedding=row.embedding, embedding_model=row.embedding_model)
-                    )
-        return rows
-
-    def _postpone(self, entries: Iterable[MemoryOutbox]) -> None:
-        with self._database.session() as session:
-            for entry in entries:
-                wait = min(_RETRY_S * 2**entry.attempts, 300.0)
-                session.execute(
-                    update(MemoryOutbox)
-                    .where(MemoryOutbox.id == entry.id)
-                    .values(attempts=entry.attempts + 1, not_before=now() + wait)
-                )
-
 
 def pieces(text: str) -> list[str]:
     """A text in as few parts as a memory holds, cut where a line, else a sentence, else a word ends."""
@@ -310,11 +283,17 @@ def pieces(text: str) -> list[str]:
 
 
 def _check(item: NewMemory) -> None:
-    check_scope(item.scope)
+    if item.scope is not None:
+        check_scope(item.scope)
     if not item.text.strip():
         raise InvalidInput("there is nothing to remember: the text is empty", param="text")
     if len(item.text) > MAX_CHARS:
         raise InvalidInput(f"a memory holds {MAX_CHARS} characters at most; split this text", param="text")
+
+
+def _same(user_id: str, wanted: Sequence[_Wanted]) -> Select[MemoryRow]:
+    digests = [digest for digest, _ in wanted]
+    return select(MemoryRow).where(MemoryRow.user_id == user_id, MemoryRow.content_sha256.in_(digests))
 
 
 def _content_digest(item: NewMemory) -> str:

@@ -381,9 +381,13 @@ class AdapterVersion(Record):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     token: Mapped[int] = mapped_column(BigInteger)
     parent_id: Mapped[str | None] = mapped_column(String(40))
+    """The version that was live when its training began; None: the bare base."""
+    model: Mapped[str | None] = mapped_column(String(64))
+    """The model that it was trained on, and the only one that it is for."""
     path: Mapped[str] = mapped_column(String(500))
     """Folder relative to the adapters folder."""
     sha256: Mapped[str] = mapped_column(String(64))
+    """Of the digests of its two files (agents/adapters.py)."""
     base_sha256: Mapped[str] = mapped_column(String(64))
     evaluation: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created_at: Mapped[float] = mapped_column(default=now)

@@ -1,20 +1,25 @@
 """Settings: FOLKMOOT_* variables, or folkmoot.toml in the data folder; variables win. Read at the edges only.
 
-Door: `load()`. Rooms below the edges receive values, never read the environment themselves.
+Door: `load()`. Rooms below the edges receive values, never read the environment themselves; what a named variable holds
+they ask `read_key` for.
 """
 
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -22,10 +27,16 @@ from personal_data.errors import ConfigurationError, StorageError
 
 BUILTIN_BASE = "builtin:nursery"
 DEFAULT_PORT = 8420
+_PREFIX = "FOLKMOOT_"
+_CLIENT_VARIABLES = frozenset({"FOLKMOOT_KEY", "FOLKMOOT_URL"})
+"""Variables of the command line, which is a client: not settings of what runs here."""
 
 
 class ModelSettings(BaseModel, extra="forbid"):
-    """One `[models.<name>]` table. `base` names weights to train on: builtin:nursery, a local folder or a hub id."""
+    """One `[models.<name>]` table. `base` names weights to train on: builtin:nursery, a local folder or a hub id.
+
+    `model` is what an endpoint's server calls it (by default as the table is called), or a provider's litellm name.
+    """
 
     kind: Literal["engine", "endpoint", "provider"] = "engine"
     base: str | None = None
@@ -49,30 +60,54 @@ class ModelSettings(BaseModel, extra="forbid"):
 
 
 def _default_data_dir() -> Path:
-    root = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(root) / "folkmoot"
+    return _expanded(Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "folkmoot")
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ConfigurationError(f"data folder {path}: {error}") from error
+
+
+def _server(url: str) -> str:
+    """The address of a server as we use it: scheme and host, without /v1 or a slash at its end."""
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise ValueError(f"{url!r} is not http://HOST:PORT")
+    return url.rstrip("/").removesuffix("/v1")
+
+
+DataDir = Annotated[Path, AfterValidator(_expanded)]
+ServerUrl = Annotated[str, AfterValidator(_server)]
 
 
 class Settings(BaseSettings):
     """All settings with the defaults of the embedded profile."""
 
-    model_config = SettingsConfigDict(env_prefix="FOLKMOOT_", env_nested_delimiter="__", extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_nested_delimiter="__", env_ignore_empty=True, extra="forbid"
+    )
 
-    data_dir: Path = Field(default_factory=_default_data_dir)
+    data_dir: DataDir = Field(default_factory=_default_data_dir)
+    min_free_bytes: int = Field(default=200 * 2**20, ge=0)
+    """What the data folder's disk must have free before anything is started."""
     host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
+    port: int = Field(default=DEFAULT_PORT, ge=0, le=65_535)
     allow_remote: bool = False
     """Must be true to bind anything but loopback."""
 
     database_url: str | None = None
     broker_url: str | None = None
-    engines: dict[str, str] = Field(default_factory=dict)
+    engines: dict[str, ServerUrl] = Field(default_factory=dict)
     """Model name → URL of the engine that serves it. The supervisor sets it for its children."""
     engine_token: str | None = None
-    embedding_url: str | None = None
+    embedding_url: ServerUrl | None = None
     """An OpenAI-compatible server with `/v1/embeddings`; the supervisor's engine by default."""
     embedding_model: str = "all-MiniLM-L6-v2"
-    index_url: str | None = None
+    embedding_api_key_env: str | None = None
+    """The variable that holds the embedding server's key, where it wants one. The supervisor names `engine_token`'s for
+    an engine of its own; no other embedding server is sent that."""
+    index_url: ServerUrl | None = None
     """http://host:port of a Chroma server (the Rust one, `chroma run`)."""
 
     models: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")], ModelSettings] = Field(
@@ -90,8 +125,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _with_builtin_model(self) -> Settings:
-        if not self.models:
-            self.models["nursery"] = ModelSettings(kind="engine", base=BUILTIN_BASE)
+        """Agents that were made before another model was configured stay on the built-in one."""
+        self.models.setdefault("nursery", ModelSettings(kind="engine", base=BUILTIN_BASE))
         if self.default_model not in self.models:
             raise ValueError(f"default_model {self.default_model!r} is not one of {sorted(self.models)}")
         return self
@@ -106,7 +141,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         data_dir = init_settings().get("data_dir") or os.environ.get("FOLKMOOT_DATA_DIR") or _default_data_dir()
-        toml = TomlConfigSettingsSource(settings_cls, toml_file=Path(data_dir) / "folkmoot.toml")
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=_expanded(Path(data_dir)) / "folkmoot.toml")
         return init_settings, env_settings, toml
 
     @cached_property
@@ -132,15 +167,44 @@ def load(**overrides: Any) -> Settings:
 
     Raises:
         ConfigurationError: a value does not fit, a variable or key is unknown.
+        StorageError: the data folder's file cannot be read.
     """
+    if unknown := next((name for name in sorted(os.environ) if not _is_known(name)), None):
+        raise ConfigurationError(f"there is no setting {unknown}; correct its name or unset it")
     try:
         return Settings(**overrides)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "settings"
         raise ConfigurationError(f"{where}: {first['msg']}") from error
+    except SettingsError as error:
+        raise ConfigurationError(str(error)) from error
     except ValueError as error:
         raise ConfigurationError(f"folkmoot.toml: {error}") from error
+    except OSError as error:
+        raise _storage_error(Path(error.filename or "data folder"), error) from error
+
+
+def _is_known(name: str) -> bool:
+    """Whether an environment variable is none of our business, or one that we read."""
+    if not name.upper().startswith(_PREFIX) or name in _CLIENT_VARIABLES:
+        return True
+    field, nested, _ = name.upper().removeprefix(_PREFIX).lower().partition("__")
+    info = Settings.model_fields.get(field)
+    return info is not None and (not nested or get_origin(info.annotation) is dict)
+
+
+def read_key(what: str, variable: str | None) -> str | None:
+    """The key that an environment variable holds; None where no variable is named.
+
+    Raises:
+        ConfigurationError: it is not set. `what` says whose key it is.
+    """
+    if variable is None:
+        return None
+    if not (key := os.environ.get(variable)):
+        raise ConfigurationError(f"{what}: the variable {variable} that holds its key is not set")
+    return key
 
 
 def prepare_data_dir(settings: Settings) -> None:
@@ -152,10 +216,20 @@ def prepare_data_dir(settings: Settings) -> None:
     try:
         for folder in (settings.data_dir, settings.adapters_dir, settings.logs_dir, settings.broker_dir):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        probe = settings.data_dir / ".probe"
-        probe.write_bytes(b"folkmoot")
-        probe.unlink()
+        _make_private(settings.data_dir)
+        with tempfile.TemporaryFile(dir=settings.data_dir) as probe:
+            probe.write(b"folkmoot")
     except OSError as error:
-        raise StorageError(
-            f"data folder {settings.data_dir}: {error.strerror or error}; set FOLKMOOT_DATA_DIR to a writable folder"
-        ) from error
+        raise _storage_error(settings.data_dir, error) from error
+
+
+def _make_private(folder: Path) -> None:
+    """Shut others out of a folder that is ours, unless it is meant for everybody (/tmp)."""
+    found = folder.stat()
+    if found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX and found.st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def _storage_error(path: Path, error: OSError) -> StorageError:
+    reason = error.strerror or str(error)
+    return StorageError(f"data folder {path}: {reason}; set FOLKMOOT_DATA_DIR to a folder that you may write to")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from society.state import Cluster, Decision, Vote
@@ -10,12 +11,12 @@ DISSENT_FLOOR = 0.10
 """A losing hypothesis with at least this posterior is reported."""
 
 
-def plurality(votes: Sequence[Vote]) -> Decision:
+def plurality(votes: Sequence[Vote], *, seed: int) -> Decision:
     """The answer that most members gave; abstentions and absences are no votes.
 
     Posterior of a hypothesis with v of n votes among K distinct answers: (v + 1) / (n + K + 1), the Laplace estimate
-    that keeps one share for "none of these", so that a lone voice is never certain. Ties go to the higher summed trust,
-    then to the hypothesis whose supporters' ids come first; which of the two decided is recorded.
+    that keeps one share for "none of these", so that a lone voice is never certain. A tie is broken by lot, the lowest
+    hash of the debate's seed and the answer's key: the same again on every run, and no member's privilege.
     """
     voters = [vote for vote in votes if vote.key is not None]
     groups: dict[str, list[Vote]] = {}
@@ -25,32 +26,32 @@ def plurality(votes: Sequence[Vote]) -> Decision:
     if not groups:
         return Decision(None, (), None, "plurality")
     total = len(voters) + len(groups) + 1
-    clusters = {
-        key: Cluster(
+    clusters = [
+        Cluster(
             key=key,
             answer=group[0].answer or key,
             supporters=tuple(sorted(vote.agent_id for vote in group)),
             posterior=(len(group) + 1) / total,
         )
         for key, group in groups.items()
-    }
-
-    def rank(key: str) -> tuple[float, float, tuple[str, ...]]:
-        return -len(groups[key]), -sum(vote.trust for vote in groups[key]), clusters[key].supporters
-
-    order = sorted(groups, key=rank)
-    winner = clusters[order[0]]
+    ]
+    clusters.sort(key=lambda cluster: (-len(cluster.supporters), _lot(seed, cluster.key)))
+    winner, *others = clusters
     return Decision(
         winner=winner,
-        clusters=tuple(clusters[key] for key in order),
+        clusters=tuple(clusters),
         confidence=winner.posterior,
         rule="plurality",
-        tie=_tie(rank(order[0]), rank(order[1])) if len(order) > 1 else None,
-        dissent=tuple(clusters[key] for key in order[1:] if clusters[key].posterior >= DISSENT_FLOOR),
+        tie=_tie(clusters),
+        dissent=tuple(cluster for cluster in others if cluster.posterior >= DISSENT_FLOOR),
     )
 
 
-def _tie(first: tuple[float, float, tuple[str, ...]], second: tuple[float, float, tuple[str, ...]]) -> str | None:
-    if first[0] != second[0]:
-        return None
-    return "higher summed trust" if first[1] != second[1] else "equal trust: first supporter id"
+def _lot(seed: int, key: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{key}".encode()).digest()
+
+
+def _tie(clusters: Sequence[Cluster]) -> str | None:
+    """How the first place was decided, when several hypotheses had as many votes."""
+    equal = sum(len(cluster.supporters) == len(clusters[0].supporters) for cluster in clusters)
+    return f"tie of {equal} answers, drawn by lot from the debate's seed" if equal > 1 else None

@@ -19,7 +19,7 @@ os.environ.setdefault("LANGSMITH_TRACING", "false")
 from langgraph.errors import NodeError, NodeTimeoutError
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
-from langgraph.types import Send, TimeoutPolicy
+from langgraph.types import Command, Send, TimeoutPolicy
 from sqlalchemy.orm import Session
 
 from personal_data.database import Database
@@ -56,7 +56,7 @@ async def run_debate(
         fence=fence,
         finish=finish,
     )
-    start: DebateState = {"debate_id": debate_id, "panel": list(debate.panel), "events": []}
+    start: DebateState = {"debate_id": debate_id, "panel": list(debate.panel)}
     await _graph().ainvoke(start, context=room)
     for fault in room.faults:
         raise fault
@@ -70,18 +70,12 @@ def _read(database: Database, debate_id: str) -> tuple[Debate, str]:
 
 def _graph() -> Any:
     graph = StateGraph(DebateState, context_schema=Room)
-    graph.add_node("convene", _convene)
     graph.add_node("member", _member, input_schema=Seat, error_handler=_absent)
     graph.add_node("aggregate", _aggregate)
-    graph.add_edge(START, "convene")
-    graph.add_conditional_edges("convene", _fan_out, ["member"])
+    graph.add_conditional_edges(START, _fan_out, ["member"])
     graph.add_edge("member", "aggregate")
     graph.add_edge("aggregate", END)
     return graph.compile()
-
-
-async def _convene(state: DebateState) -> dict[str, Any]:
-    return {"panel": state["panel"]}
 
 
 def _fan_out(state: DebateState, runtime: Runtime[Room]) -> list[Send]:
@@ -97,16 +91,19 @@ def _fan_out(state: DebateState, runtime: Runtime[Room]) -> list[Send]:
 
 
 async def _member(state: Seat, *, runtime: Runtime[Room]) -> dict[str, Any]:
-    return {"events": [await nodes.think(runtime.context, state)]}
+    await nodes.think(runtime.context, state)
+    return {}
 
 
-async def _absent(state: Seat, error: NodeError, runtime: Runtime[Room]) -> dict[str, Any]:
-    """A member's fault is an absence. LangGraph drops what a handler raises: ours waits for `run_debate`."""
+async def _absent(state: Seat, error: NodeError, runtime: Runtime[Room]) -> Command[str]:
+    """A member's fault is an absence. LangGraph drops what a handler raises, so ours waits for `run_debate`; and it
+    follows no edge after a handler, so the way on is said: a debate of which nobody is left must end too."""
     cause = TimeoutError() if isinstance(error.error, NodeTimeoutError) else error.error
     if isinstance(cause, LeaseLost) or not isinstance(cause, FolkmootError | TimeoutError):
         runtime.context.faults.append(cause)
-        return {"events": []}
-    return {"events": [await nodes.mark_absent(runtime.context, state, cause)]}
+    else:
+        await nodes.mark_absent(runtime.context, state, cause)
+    return Command(goto="aggregate")
 
 
 async def _aggregate(state: DebateState, *, runtime: Runtime[Room]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -29,7 +29,7 @@ BLIND_ROUND = 0
 _MAX_TOKENS = 320
 _TEMPERATURE = 0.5  # some spread between members of one lineage, little harm to each
 _FULL_COVERAGE = 0.7
-"""Below this share of members heard, a report is flagged `degraded` (society.md 6.2.9)."""
+"""Below this share of members heard, a report is `degraded`: flagged, and no more confident than that share."""
 
 
 class Directory(Protocol):
@@ -58,11 +58,10 @@ class Room:
         return max(0.05, self.closes_at - time.monotonic())
 
 
-async def think(room: Room, seat: Seat) -> dict[str, Any]:
+async def think(room: Room, seat: Seat) -> None:
     """One member's blind answer; its position, and what it was shown, are stored in one transaction."""
-    known = await asyncio.to_thread(_stored, room, seat)
-    if known is not None:
-        return _event(known)
+    if await asyncio.to_thread(_is_stored, room, seat):
+        return
     started = time.monotonic()
     agent = await asyncio.to_thread(room.directory.by_id, seat["agent_id"])
     params = SamplingParams(
@@ -70,14 +69,13 @@ async def think(room: Room, seat: Seat) -> dict[str, Any]:
     )
     proposal = await agent.propose(room.debate.question, audience=room.audience, params=params)
     position = _position(seat, agent, proposal, time.monotonic() - started)
-    return await asyncio.to_thread(_keep, room, position, agent.user_id)
+    await asyncio.to_thread(_keep, room, position, agent.user_id)
 
 
-async def mark_absent(room: Room, seat: Seat, error: BaseException) -> dict[str, Any]:
+async def mark_absent(room: Room, seat: Seat, error: BaseException) -> None:
     """Record that a member gave no answer. An absence is never a vote; the cause is a word, never an error's text."""
-    known = await asyncio.to_thread(_stored, room, seat)
-    if known is not None:
-        return _event(known)
+    if await asyncio.to_thread(_is_stored, room, seat):
+        return
     lineage = await asyncio.to_thread(_lineage, room, seat["agent_id"])
     position = Position(
         debate_id=seat["debate_id"],
@@ -87,7 +85,7 @@ async def mark_absent(room: Room, seat: Seat, error: BaseException) -> dict[str,
         cause=_cause(error),
         lineage=lineage,
     )
-    return await asyncio.to_thread(_keep, room, position, None)
+    await asyncio.to_thread(_keep, room, position, None)
 
 
 def aggregate(room: Room, state: DebateState) -> None:
@@ -97,7 +95,7 @@ def aggregate(room: Room, state: DebateState) -> None:
         query = select(Position).where(Position.debate_id == room.debate.id, Position.round == BLIND_ROUND)
         by_agent = {position.agent_id: position for position in session.scalars(query)}
         positions = [by_agent[agent_id] for agent_id in state["panel"]]
-        decision = plurality([_vote(position) for position in positions])
+        decision = plurality([_vote(position) for position in positions], seed=room.debate.seed)
         session.add_all(_hypotheses(room.debate.id, decision))
         session.add(_verdict(room.debate.id, decision, positions))
         debate = session.get_one(Debate, room.debate.id)
@@ -129,7 +127,7 @@ def _position(seat: Seat, agent: PersonalAgent, proposal: Proposal, elapsed_s: f
     )
 
 
-def _keep(room: Room, position: Position, owner_id: str | None) -> dict[str, Any]:
+def _keep(room: Room, position: Position, owner_id: str | None) -> None:
     """Store a position once: a member's last answer and its timeout may arrive together, and the first one stands."""
     try:
         with room.database.session() as session:
@@ -144,22 +142,19 @@ def _keep(room: Room, position: Position, owner_id: str | None) -> dict[str, Any
                     audience=room.audience,
                     memory_ids=position.memory_ids,
                 )
-        return _event(position)
     except IntegrityError:
-        seat = Seat(debate_id=position.debate_id, round=position.round, agent_id=position.agent_id)
-        if (stored := _stored(room, seat)) is None:
+        if not _is_stored(room, Seat(debate_id=position.debate_id, round=position.round, agent_id=position.agent_id)):
             raise
-        return _event(stored)
 
 
-def _stored(room: Room, seat: Seat) -> Position | None:
-    query = select(Position).where(
+def _is_stored(room: Room, seat: Seat) -> bool:
+    query = select(Position.id).where(
         Position.debate_id == seat["debate_id"],
         Position.round == seat["round"],
         Position.agent_id == seat["agent_id"],
     )
     with room.database.reading() as session:
-        return session.scalar(query)
+        return session.scalar(query) is not None
 
 
 def _lineage(room: Room, agent_id: str) -> str:
@@ -167,10 +162,6 @@ def _lineage(room: Room, agent_id: str) -> str:
         return room.directory.by_id(agent_id).identity.lineage
     except NotFound:
         return "unknown"
-
-
-def _event(position: Position) -> dict[str, Any]:
-    return {"position_id": position.id, "agent_id": position.agent_id, "status": position.status}
 
 
 def _cause(error: BaseException) -> Cause:
@@ -205,17 +196,21 @@ def _hypotheses(debate_id: str, decision: Decision) -> list[Hypothesis]:
 
 def _verdict(debate_id: str, decision: Decision, positions: list[Position]) -> Verdict:
     count = {status: sum(position.status == status for position in positions) for status in _STATUSES}
-    heard = count["answered"] + count["abstained"]
+    heard = (count["answered"] + count["abstained"]) / len(positions)
+    degraded = heard < _FULL_COVERAGE
+    confidence = decision.confidence
+    if degraded and confidence is not None:
+        confidence = min(confidence, heard)
     return Verdict(
         debate_id=debate_id,
         answer=decision.winner.answer if decision.winner else None,
         answer_key=decision.winner.key if decision.winner else None,
-        confidence=decision.confidence,
+        confidence=confidence,
         rule=decision.rule,
         tie=decision.tie,
         dissent=[cluster.key for cluster in decision.dissent],
         coverage={"invited": len(positions), **count},
-        degraded=heard < _FULL_COVERAGE * len(positions),
+        degraded=degraded,
     )
 
 

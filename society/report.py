@@ -50,10 +50,13 @@ def as_text(debate: dict[str, Any]) -> str:
     lines = []
     if verdict["degraded"]:
         lines.append("Degraded: too few members were heard to rely on this.")
-    if verdict["answer"] is None:
+    if verdict["coverage"]["absent"] == verdict["coverage"]["invited"]:
+        lines.append("Nobody was heard.")
+    elif verdict["answer"] is None:
         lines.append("Nobody in this society knows.")
     else:
-        lines.append(f"{verdict['answer']} (confidence {verdict['confidence']:.0%}, {verdict['rule']})")
+        rule = verdict["rule"] if verdict["tie"] is None else f"{verdict['rule']}: {verdict['tie']}"
+        lines.append(f"{verdict['answer']} (confidence {verdict['confidence']:.0%}, {rule})")
     for hypothesis in debate["hypotheses"]:
         label = "for" if hypothesis["key"] == verdict["answer_key"] else "dissent"
         lines.append(f"  {label} {hypothesis['answer']!r}: {', '.join(hypothesis['supporters'])}")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 Cause = Literal["timeout", "error", "refused", "budget", "parse"]
 
 
 class DebateState(TypedDict):
-    """The graph's state: `events` name rows of the positions table, in seat order."""
+    """The graph's state: the debate and its panel's agent ids, in seat order."""
 
     debate_id: str
     panel: list[str]
-    events: Annotated[list[dict[str, Any]], operator.add]
 
 
 class Seat(TypedDict):
@@ -27,13 +25,12 @@ class Seat(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """A member's final position as aggregation sees it. `key` None: it abstained. `trust` is 1 until learnt."""
+    """A member's final position as aggregation sees it. `key` None: it abstained."""
 
     agent_id: str
     lineage: str
     key: str | None
     answer: str | None
-    trust: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,25 +28,38 @@ from tests.village import Village
 ROOT = Path(__file__).parent.parent
 GUARD = Path(socket_guard.__file__).parent
 POSTGRESQL = "postgresql://postgres@127.0.0.1:5432"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""Before anything imports torch: two threads wait for each other at every small product, and beside any other load on
+the machine that made single tests a hundred times slower."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _guarded_children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Processes that tests start load the guard too, and write to the same record."""
+    """Processes that tests start load the guard too, and write to the same record; it ends empty."""
     record = tmp_path_factory.mktemp("sockets") / "attempts"
+    record.touch()
     path = os.pathsep.join(filter(None, [str(GUARD), str(ROOT), os.environ.get("PYTHONPATH")]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path)
         patch.setenv(socket_guard.RECORD, str(record))
         yield record
+    _assert_none_left(record)
 
 
 @pytest.fixture(autouse=True)
 def socket_attempts(_guarded_children: Path) -> Iterator[Path]:
-    """The file of attempts to leave the machine; a test that leaves it non-empty has failed."""
-    _guarded_children.write_text("")
+    """The file of attempts to leave the machine; a test that leaves it non-empty has failed.
+
+    It may hold attempts of fixtures that live longer than a test, so nothing is wiped before it was read.
+    """
     yield _guarded_children
-    assert not (attempts := _guarded_children.read_text()), f"reached beyond loopback:\n{attempts}"
+    _assert_none_left(_guarded_children)
+
+
+def _assert_none_left(record: Path) -> None:
+    attempts = record.read_text()
+    record.write_text("")
+    assert not attempts, f"reached beyond loopback:\n{attempts}"
 
 
 @pytest.fixture(autouse=True)

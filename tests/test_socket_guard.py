@@ -46,6 +46,36 @@ def test_a_child_process_that_hides_its_attempt_is_still_found_out(socket_attemp
     socket_attempts.write_text("")
 
 
+def test_a_server_on_uvicorn_is_found_out(socket_attempts: Path) -> None:
+    """On asyncio's own loop; uvloop, which uvicorn takes where it can, raises no audit events."""
+    code = (
+        "import asyncio, uvicorn\n"
+        "async def app(scope, receive, send):\n"
+        f"    try: await asyncio.open_connection('{OUTSIDE}', 443)\n"
+        "    except BaseException: pass\n"
+        "    raise SystemExit\n"
+        "uvicorn.run(app, port=0, lifespan='on', loop='asyncio', log_level='critical')"
+    )
+    subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True)
+    assert OUTSIDE in socket_attempts.read_text()
+    socket_attempts.write_text("")
+
+
+@pytest.mark.parametrize("when", ["start", "end"])
+def test_an_attempt_of_a_fixture_that_outlives_its_tests_fails_the_run(tmp_path: Path, when: str) -> None:
+    attempt = f"    try: socket.create_connection(('{OUTSIDE}', 443), 1)\n    except BaseException: pass\n"
+    (tmp_path / "conftest.py").write_text("from tests.conftest import _guarded_children, socket_attempts\n")
+    (tmp_path / "test_inner.py").write_text(
+        "import socket, pytest\n"
+        "@pytest.fixture(scope='module')\n"
+        f"def server():\n{attempt if when == 'start' else ''}    yield\n{attempt if when == 'end' else ''}"
+        "def test_it(server): pass\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and OUTSIDE in done.stdout, done.stdout
+
+
 def test_loopback_is_open() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         socket.create_connection(server.getsockname(), timeout=5).close()

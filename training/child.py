@@ -19,13 +19,15 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 
 from personal_data.database import Database
-from personal_data.errors import Conflict, FolkmootError, InvalidInput, LeaseLost, NotFound, Unauthorized
+from personal_data.errors import BackendError, FolkmootError, IndexUnavailable, LeaseLost, Overloaded, StorageError
 from personal_data.settings import Settings, load
 from training import ledger
 from training.ledger import Lease
 
 FINAL = 65
-"""Exit status (EX_DATAERR of sysexits.h): the job itself is at fault."""
+"""Exit status (EX_DATAERR of sysexits.h): trying again cannot help."""
+_MAY_PASS = (BackendError, IndexUnavailable, LeaseLost, Overloaded, StorageError)
+"""What may be over at the next attempt; every other error of ours will be the same again."""
 STOPPED = 128 + signal.SIGTERM
 _NICENESS = 10
 _PR_SET_PDEATHSIG = 1
@@ -53,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         RUNNERS[lease.kind](settings, database, lease, reporter(database, lease))
     except FolkmootError as error:
         sys.stderr.write(f"{error}\n")
-        return FINAL if isinstance(error, (InvalidInput, NotFound, Conflict, Unauthorized)) else 1
+        return 1 if isinstance(error, _MAY_PASS) else FINAL
     return 0
 
 

@@ -67,15 +67,15 @@ def improved(name: str, before: Sequence[bool], after: Sequence[bool]) -> Check:
 
 
 def preferred_more(name: str, before: Sequence[float], after: Sequence[float]) -> Check:
-    """Paired margins log p(chosen) - log p(rejected): they must grow, beyond chance, on pairs never trained on.
+    """Paired margins log p(chosen) - log p(rejected), one a prompt: they must grow, beyond chance, on held-out prompts.
 
-    `before` and `after` of the check are the shares of pairs whose chosen answer is the more probable one.
+    `before` and `after` of the check are the shares of prompts whose chosen answer is the more probable one.
     """
     wins = sum(late > early for early, late in zip(before, after, strict=True))
     losses = sum(late < early for early, late in zip(before, after, strict=True))
     chance = sign_test(wins, losses)
     start, end = fmean(margin > 0 for margin in before), fmean(margin > 0 for margin in after)
-    note = f"margin grew on {wins} of {len(before)} held-out pairs, fell on {losses} (p={chance:.3f})"
+    note = f"margin grew on {wins} of {len(before)} held-out prompts, fell on {losses} (p={chance:.3f})"
     return Check(name, chance < SIGNIFICANCE and end >= start, start, end, len(before), note)
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from agents.messages import SamplingParams
-from training.losses import LossKind, PolicyLoss, combine_sources, group_advantages, kl_k3, policy_loss
+from training.losses import PolicyLoss, combine_sources, group_advantages, kl_k3, policy_loss
 from training.monitors import Monitors
 from training.optim import StackedAdamW, warmed_up
 from training.rewards.base import Reward, score
@@ -42,7 +42,6 @@ class GrpoRecipe:
     passes: int = 1
     temperature: float = 1.0
     max_tokens: int = 12
-    loss: LossKind = "dapo"
     clip_low: float = 0.2
     clip_high: float = 0.28
     delta: float | None = 4.0
@@ -103,9 +102,11 @@ class Grpo:
         recipe = self.recipe
         params = SamplingParams(recipe.max_tokens, recipe.temperature, seed=self.seed * 100_003 + index)
         rollouts = sample_groups(self.policy, tasks, recipe.group, params, slot=self.slot)
-        scores = {reward.name: list(score(reward, rollouts).values) for reward, _ in self.rewards}
+        scored = {reward.name: score(reward, rollouts) for reward, _ in self.rewards}
+        scores = {name: values for name, (values, _) in scored.items()}
         advantages = advantages_of(scores, {reward.name: weight for reward, weight in self.rewards}, recipe)
         numbers = self._describe(rollouts, scores, advantages)
+        numbers["info"] = {name: dict(info) for name, (_, info) in scored.items() if info}
         stop = self.monitors.after_rollouts(entropy=numbers["entropy"], length=numbers["length"], kl=numbers["kl"])
         for _ in range(recipe.passes if stop is None else 0):
             learned, stop = self._update(index, rollouts, advantages)
@@ -125,7 +126,7 @@ class Grpo:
         for batch in micro_batches(rows, rollouts):
             loss = self._loss([rollouts[row] for row in batch], gains[batch])
             tokens = sum(len(rollouts[row].sampled.token_ids) for row in batch)
-            share = tokens / sum(counts) if self.recipe.loss == "dapo" else len(batch) / len(rows)
+            share = tokens / sum(counts)
             losses.append(dataclasses.replace(loss, value=loss.value.detach() * share))
             torch.autograd.backward(loss.value * share)
         applied = self.optimizer.step(lr_scale=warmed_up(index, warmup=self.recipe.warmup))
@@ -143,11 +144,9 @@ class Grpo:
             _padded([rollout.sampled.logprobs for rollout in rollouts], logp),
             advantages.to(logp),
             mask,
-            kind=recipe.loss,
             clip_low=recipe.clip_low,
             clip_high=recipe.clip_high,
             delta=recipe.delta,
-            max_length=recipe.max_tokens,
             kl_beta=recipe.kl_beta,
             logp_ref=None if reference is None else _padded(reference, logp),
         )

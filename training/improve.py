@@ -6,7 +6,8 @@
 Each stage starts from the last candidate that passed. Publishing is: adapter folder on disk (named by the lease's
 token), then one SQL transaction that checks the lease, records the version, moves the agent's pointer, writes the
 decisions and closes the job. A crash anywhere leaves the published version as it was, and the job starts again from it.
-Nothing here knows of queues or processes.
+What the owner does meanwhile wins: a cancelled job publishes nothing, nor does one whose agent was rolled back or moved
+to another model. Nothing here knows of queues or processes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from agents.adapters import Adapter, AdapterStore, activate, read_adapter
 from agents.engine.base import Base, load_base
 from agents.engine.lora import AdapterStack
 from personal_data.database import Database
-from personal_data.errors import BackendError, InvalidInput, NotFound
+from personal_data.errors import BackendError, Conflict, InvalidInput, NotFound
 from personal_data.records import AdapterVersion, Agent, new_id
 from personal_data.settings import Settings
 from training import journal, ledger
@@ -48,6 +49,7 @@ class _Frozen:
     """What the job starts from, read once."""
 
     agent_id: str
+    model: str
     base: str
     live: AdapterVersion | None
     next_number: int
@@ -86,6 +88,7 @@ def improve(settings: Settings, database: Database, lease: Lease, *, progress: P
         NotFound: the agent is gone.
         RewardFailed: a reward broke its contract.
         LeaseLost: somebody else holds the job now; nothing was published.
+        Conflict: the owner has cancelled the job; nothing was published.
         AdapterError: the live adapter is torn or does not fit.
     """
     plan = read_plan(lease.payload, job_id=lease.job_id)
@@ -98,7 +101,7 @@ def improve(settings: Settings, database: Database, lease: Lease, *, progress: P
 
 def _open(settings: Settings, database: Database, lease: Lease, plan: Plan, progress: Progress) -> _Cycle:
     with database.session() as session:
-        frozen = _freeze(settings, session, lease)
+        frozen = _freeze(settings, session, lease, plan)
         journal.close_interrupted(session, lease.job_id, lease.token)
     base = load_base(frozen.base)
     live = None
@@ -118,22 +121,32 @@ def _open(settings: Settings, database: Database, lease: Lease, plan: Plan, prog
     return _Cycle(database, lease, plan, frozen, base, stack, bench, progress)
 
 
-def _freeze(settings: Settings, session: Session, lease: Lease) -> _Frozen:
+def _freeze(settings: Settings, session: Session, lease: Lease, plan: Plan) -> _Frozen:
     agent = session.get(Agent, lease.subject_id)
     if agent is None or agent.user_id != lease.user_id:
         raise NotFound(f"no agent {lease.subject_id}")
     model = settings.models.get(agent.model)
     if model is None or not model.trainable or model.base is None:
         raise InvalidInput(f"model {agent.model!r} cannot be trained: it is not configured here with a `base`")
+    live = session.get(AdapterVersion, agent.live_version_id) if agent.live_version_id else None
     preferences = read_preferences(session, agent.user_id)
+    known = journal.tried_before(
+        session,
+        agent_id=agent.id,
+        stage="preferences",
+        data_sha256=preferences.digest,
+        recipe=_recipe(plan, "preferences", agent.model),
+        live=live,
+    )
     highest = session.scalar(sa.select(sa.func.max(AdapterVersion.number)).filter_by(agent_id=agent.id))
     return _Frozen(
         agent_id=agent.id,
+        model=agent.model,
         base=model.base,
-        live=session.get(AdapterVersion, agent.live_version_id) if agent.live_version_id else None,
+        live=live,
         next_number=(highest or 0) + 1,
         preferences=preferences,
-        known=journal.tried_before(session, agent.id, "preferences", preferences.digest),
+        known=known,
     )
 
 
@@ -148,6 +161,7 @@ def _run_stage(cycle: _Cycle, stage: str) -> None:
         result = StageResult("skipped", (cycle.frozen.known,))
     else:
         result = _train(cycle, stage, run, tell)
+    result = dataclasses.replace(result, gate=journal.finite(result.gate))
     if result.decision == "passed":
         cycle.candidate = cycle.stack.export(POLICY)
         cycle.stack.load(INCUMBENT, cycle.candidate)
@@ -169,8 +183,7 @@ def _train(cycle: _Cycle, stage: str, run: Journal, tell: Tell) -> StageResult:
 
 
 def _open_run(cycle: _Cycle, stage: str) -> Journal:
-    recipe = cycle.plan.environment if stage == "environment" else cycle.plan.preferences
-    settings = dataclasses.asdict(recipe) | {"seed": cycle.plan.seed}
+    recipe = _recipe(cycle.plan, stage, cycle.frozen.model)
     return journal.open_run(
         cycle.database,
         job_id=cycle.lease.job_id,
@@ -178,14 +191,20 @@ def _open_run(cycle: _Cycle, stage: str) -> Journal:
         stage=stage,
         agent_id=cycle.frozen.agent_id,
         parent_version_id=cycle.frozen.live.id if cycle.frozen.live else None,
-        recipe=settings,
-        data_sha256=cycle.frozen.preferences.digest if stage == "preferences" else _digest(settings),
+        recipe=recipe,
+        data_sha256=cycle.frozen.preferences.digest if stage == "preferences" else _digest(recipe),
     )
 
 
-def _digest(settings: dict[str, Any]) -> str:
-    """The items of an environment follow from its settings and the seed."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+def _recipe(plan: Plan, stage: str, model: str) -> dict[str, Any]:
+    """The settings of a stage as they are recorded."""
+    settings = plan.environment if stage == "environment" else plan.preferences
+    return dataclasses.asdict(settings) | {"seed": plan.seed, "model": model}
+
+
+def _digest(recipe: dict[str, Any]) -> str:
+    """The items of an environment follow from its recipe."""
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
 def _prepare_policy(cycle: _Cycle, *, rank: int, alpha: float) -> None:
@@ -200,19 +219,19 @@ def _close(store: AdapterStore, cycle: _Cycle) -> dict[str, Any]:
     """Publish the last candidate that passed, if any, and close the job: one transaction."""
     cycle.progress("publishing", 0, 1, "writing down the result")
     version = _publish(store, cycle)
-    told = [_told(stage, run, result) for stage, run, result in cycle.ended]
-    result = {
-        "decision": "published" if version else max((stage["decision"] for stage in told), key=_WEIGHT.__getitem__),
-        "reasons": [reason for stage in told for reason in stage["reasons"]],
-        "version": {"id": version.id, "number": version.number} if version else None,
-        "stages": told,
-    }
     with cycle.database.session() as session:
         ledger.fence(session, cycle.lease)
-        if version is not None:
-            activate(session, agent_id=cycle.frozen.agent_id, version=version, token=cycle.lease.token)
-        for (_, run, ended), stage in zip(cycle.ended, told, strict=True):
-            run.decide(session, stage["decision"], ended.reasons, ended.gate)
+        obstacle = _put_live(session, version)
+        told = [_told(stage, run, result, obstacle) for stage, run, result in cycle.ended]
+        live = version if obstacle is None else None
+        result = {
+            "decision": "published" if live else max((stage["decision"] for stage in told), key=_WEIGHT.__getitem__),
+            "reasons": [reason for stage in told for reason in stage["reasons"]],
+            "version": {"id": live.id, "number": live.number} if live else None,
+            "stages": told,
+        }
+        for (_, run, _), stage in zip(cycle.ended, told, strict=True):
+            run.decide(session, stage["decision"], stage["reasons"], stage["gate"])
         ledger.finish(session, cycle.lease, result)
     return result
 
@@ -220,15 +239,29 @@ def _close(store: AdapterStore, cycle: _Cycle) -> dict[str, Any]:
 _WEIGHT = {"skipped": 0, "refused": 1}
 
 
-def _told(stage: str, run: Journal, result: StageResult) -> dict[str, Any]:
-    decision: Decision = "published" if result.decision == "passed" else result.decision
-    return {
-        "stage": stage,
-        "run_id": run.run_id,
-        "decision": decision,
-        "reasons": list(result.reasons),
-        "gate": result.gate and dict(result.gate),
-    }
+def _put_live(session: Session, version: AdapterVersion | None) -> str | None:
+    """Record the version and move the agent's pointer; why not, if its owner has changed the agent meanwhile.
+
+    The folder of a version that was not recorded is garbage, which the next worker to start collects.
+    """
+    if version is None:
+        return None
+    try:
+        activate(session, version)
+    except Conflict as error:
+        return str(error)
+    return None
+
+
+def _told(stage: str, run: Journal, result: StageResult, obstacle: str | None) -> dict[str, Any]:
+    decision: Decision
+    if result.decision != "passed":
+        decision, reasons = result.decision, list(result.reasons)
+    elif obstacle is None:
+        decision, reasons = "published", list(result.reasons)
+    else:
+        decision, reasons = "refused", [obstacle]
+    return {"stage": stage, "run_id": run.run_id, "decision": decision, "reasons": reasons, "gate": result.gate}
 
 
 def _publish(store: AdapterStore, cycle: _Cycle) -> AdapterVersion | None:
@@ -246,6 +279,7 @@ def _publish(store: AdapterStore, cycle: _Cycle) -> AdapterVersion | None:
         job_id=lease.job_id,
         token=lease.token,
         parent_id=frozen.live.id if frozen.live else None,
+        model=frozen.model,
         path=path,
         sha256=sha256,
         base_sha256=cycle.candidate.base_sha256,

@@ -6,15 +6,17 @@ caller's transaction: a published decision appears together with the version it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from agents.messages import well_formed
 from personal_data.database import Database
+from personal_data.records import AdapterVersion, TrainingRun, now
 from personal_data.records import Rollout as RolloutRow
-from personal_data.records import TrainingRun, now
 from training.rollouts import Rollout
 
 Decision = Literal["published", "refused", "skipped"]
@@ -35,18 +37,18 @@ class Journal:
         rewards: Mapping[str, Sequence[float | None]] | None = None,
         advantages: Sequence[float] = (),
     ) -> None:
-        """Store one optimiser step and what was sampled for it."""
+        """Store one optimiser step and what was sampled for it; what is not finite is stored as missing."""
         index = len(self._steps)
-        self._steps.append({"step": index, **numbers})
+        self._steps.append(finite({"step": index, **numbers}))
         rows = [
             RolloutRow(
                 run_id=self.run_id,
                 step=index,
                 group=rollout.group,
                 prompt="\n".join(message.content for message in rollout.task.messages),
-                completion=rollout.sampled.text.replace("\0", "\N{REPLACEMENT CHARACTER}"),  # PostgreSQL
-                rewards={name: values[place] for name, values in (rewards or {}).items()},
-                advantage=advantages[place],
+                completion=well_formed(rollout.sampled.text),
+                rewards=finite({name: values[place] for name, values in (rewards or {}).items()}),
+                advantage=finite(advantages[place]),
                 finish_reason=rollout.sampled.finish_reason,
             )
             for place, rollout in enumerate(rollouts)
@@ -96,12 +98,47 @@ def close_interrupted(session: Session, job_id: str, token: int) -> None:
     session.execute(sa.update(TrainingRun).where(left).values(reasons=reason, finished_at=now()))
 
 
-def tried_before(session: Session, agent_id: str, stage: str, data_sha256: str) -> str | None:
-    """Why this data need not be learned again: it was published before, or refused twice. None when it should be."""
-    same = (TrainingRun.agent_id == agent_id, TrainingRun.stage == stage, TrainingRun.data_sha256 == data_sha256)
-    decisions = list(session.scalars(sa.select(TrainingRun.decision).where(*same)))
-    if "published" in decisions:
+def tried_before(
+    session: Session,
+    *,
+    agent_id: str,
+    stage: str,
+    data_sha256: str,
+    recipe: Mapping[str, Any],
+    live: AdapterVersion | None,
+) -> str | None:
+    """Why this data need not be learned again, None when it should be.
+
+    It was learned by the live version or by one that it builds on; or the gate refused twice what the same recipe,
+    whatever its seed, made of it on top of the live version.
+    """
+    run = TrainingRun
+    same = (run.agent_id == agent_id, run.stage == stage, run.data_sha256 == data_sha256)
+    columns = (run.decision, run.job_id, run.token, run.parent_version_id, run.recipe, run.gate)
+    runs = session.execute(sa.select(*columns).where(*same)).all()
+    published = {(one.job_id, one.token) for one in runs if one.decision == "published"}
+    if published.intersection(_built_on(session, live)):
         return "nothing new: these preferences were learned before"
-    if decisions.count("refused") >= 2:
+    start, wanted = live.id if live else None, {**recipe, "seed": None}
+    again = [one for one in runs if one.parent_version_id == start and {**one.recipe, "seed": None} == wanted]
+    if sum(one.decision == "refused" and not (one.gate or {}).get("passed") for one in again) >= 2:
         return "nothing new: these preferences were tried twice and refused both times"
     return None
+
+
+def _built_on(session: Session, version: AdapterVersion | None) -> Iterator[tuple[str, int]]:
+    """(job id, token) of a version and of every one that it builds on."""
+    while version is not None:
+        yield version.job_id, version.token
+        version = session.get(AdapterVersion, version.parent_id) if version.parent_id else None
+
+
+def finite(value: Any) -> Any:
+    """The same with None for every number that is not finite: JSON has none, and PostgreSQL takes none."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    return value

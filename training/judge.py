@@ -16,32 +16,19 @@ from statistics import fmean, stdev
 from agents import prompts
 from agents.backend import PolicyBackend
 from agents.messages import SamplingParams
-from training.rollouts import Task, answer_of
+from training.rollouts import Task, answer_of, worked_answer_of
 from training.tasks.environments import Environment, Item
 
 _BATCH = 64
 
 
 class BlindJudge:
-    """Answers of a frozen slot to bare questions, each thought through `samples` times and kept.
+    """Greedy answers of a frozen slot to bare questions, each thought through once and kept."""
 
-    One sample is greedy; several are drawn at temperature 0.7.
-    """
-
-    def __init__(
-        self,
-        policy: PolicyBackend,
-        environment: Environment,
-        *,
-        slot: int,
-        seed: int,
-        max_tokens: int,
-        samples: int = 1,
-    ) -> None:
+    def __init__(self, policy: PolicyBackend, environment: Environment, *, slot: int, max_tokens: int) -> None:
         self._policy, self._environment, self._slot = policy, environment, slot
-        self._samples = samples
-        self._params = SamplingParams(max_tokens=max_tokens, temperature=0.0 if samples == 1 else 0.7, seed=seed)
-        self._answers: dict[str, tuple[str, ...]] = {}
+        self._params = SamplingParams(max_tokens=max_tokens, temperature=0.0)
+        self._answers: dict[str, str | None] = {}
         self._expected: list[str] = []
 
     def expect(self, tasks: Sequence[Task]) -> None:
@@ -58,40 +45,39 @@ class BlindJudge:
         spare = max(0, _BATCH - len(new))
         new, self._expected = new + self._expected[:spare], self._expected[spare:]
         asked = [(prompts.propose(question),) for question in new]
-        solved = self._policy.sample(asked, self._samples, self._params, slot=self._slot)
-        for question, completions in zip(new, solved, strict=True):
-            answers = (prompts.final_answer(one.text) for one in completions if one.finish_reason != "length")
-            self._answers[question] = tuple(answer for answer in answers if answer is not None)
+        solved = self._policy.sample(asked, 1, self._params, slot=self._slot)
+        self._answers |= {question: worked_answer_of(one) for question, (one,) in zip(new, solved, strict=True)}
+
+    def answer(self, task: Task) -> str | None:
+        """The judge's own answer, None where it found none; call `solve` first."""
+        return self._answers[task.question]
 
     def agreement(self, task: Task, answer: str | None) -> float | None:
-        """The share of the judge's answers that equal `answer`; None when either has none. Call `solve` first."""
-        judged = [self._equal(task, own, answer) for own in self._answers[task.question]]
-        present = [same for same in judged if same is not None]
-        return sum(present) / len(present) if present else None
-
-    def _equal(self, task: Task, own: str, answer: str | None) -> bool | None:
-        """Compare as the environment compares, with the judge's own answer in the place of the truth."""
+        """1 when `answer` equals the judge's own, else 0; None when either has none. Call `solve` first."""
+        own = self.answer(task)
+        if own is None:
+            return None
         item = task.item or Item(self._environment.name, 0, task.question, own, "")
-        return self._environment.is_right(dataclasses.replace(item, answer=own), answer)
-
-    def answers(self, task: Task) -> tuple[str, ...]:
-        """The judge's own answers; call `solve` first."""
-        return self._answers[task.question]
+        same = self._environment.is_right(dataclasses.replace(item, answer=own), answer)
+        return None if same is None else float(same)
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What thinking longer gains, over `n` questions: shares, one sampled answer each at temperature 1.
+    """What thinking longer gains, over `n` questions, one sampled answer each at temperature 1.
 
-    `fast_agrees` and `slow_agrees` are the shares that equal the judge's greedy solution and need no label; `gap` is
-    their difference and `error` its standard error. `*_right` is against the environment's truth, for the record only.
+    `fast_agrees` and `slow_agrees` are the shares of answers that equal the judge's greedy solution, over the `judged`
+    questions to which it found one; a missing answer does not equal it. They need no label. `gap` is their difference
+    and `error` its standard error. All four are None where fewer than two questions were judged. `*_right` are shares
+    of all questions against the environment's truth, for the record only.
     """
 
     n: int
-    fast_agrees: float
-    slow_agrees: float
-    gap: float
-    error: float
+    judged: int
+    fast_agrees: float | None
+    slow_agrees: float | None
+    gap: float | None
+    error: float | None
     fast_right: float
     slow_right: float
     judge_right: float
@@ -99,7 +85,12 @@ class Gap:
     @property
     def positive(self) -> bool:
         """Whether thinking longer beats answering at once beyond chance (one-sided 95 %)."""
-        return self.gap > 1.645 * self.error and self.gap > 0
+        return self.gap is not None and self.error is not None and self.gap > max(0.0, 1.645 * self.error)
+
+    def __str__(self) -> str:
+        if self.gap is None:
+            return f"the judge answered {self.judged} of {self.n} questions"
+        return f"gap {self.gap:+.2f} +- {self.error:.2f}, {self.judged} of {self.n} questions judged"
 
 
 def measure_gap(
@@ -117,21 +108,24 @@ def measure_gap(
     at_once = policy.sample([task.messages for task in tasks], 1, fast, slot=slot)
     worked = policy.sample([(prompts.propose(task.question),) for task in tasks], 1, slow, slot=slot)
     quick = [answer_of(one) for (one,) in at_once]
-    thought = [prompts.final_answer(one.text) if one.finish_reason != "length" else None for (one,) in worked]
+    thought = [worked_answer_of(one) for (one,) in worked]
     agrees = [
         (judge.agreement(task, early) or 0.0, judge.agreement(task, late) or 0.0)
         for task, early, late in zip(tasks, quick, thought, strict=True)
+        if judge.answer(task) is not None
     ]
     gains = [late - early for early, late in agrees]
+    enough = len(gains) > 1
     return Gap(
         n=len(tasks),
-        fast_agrees=fmean(early for early, _ in agrees),
-        slow_agrees=fmean(late for _, late in agrees),
-        gap=fmean(gains),
-        error=stdev(gains) / math.sqrt(len(gains)),
+        judged=len(gains),
+        fast_agrees=fmean(early for early, _ in agrees) if enough else None,
+        slow_agrees=fmean(late for _, late in agrees) if enough else None,
+        gap=fmean(gains) if enough else None,
+        error=stdev(gains) / math.sqrt(len(gains)) if enough else None,
         fast_right=fmean(_right(environment, task, answer) for task, answer in zip(tasks, quick, strict=True)),
         slow_right=fmean(_right(environment, task, answer) for task, answer in zip(tasks, thought, strict=True)),
-        judge_right=fmean(_right(environment, task, next(iter(judge.answers(task)), None)) for task in tasks),
+        judge_right=fmean(_right(environment, task, judge.answer(task)) for task in tasks),
     )
 
 

@@ -153,8 +153,11 @@ def finish(session: Session, lease: Lease, result: dict[str, Any]) -> None:
 
     Raises:
         LeaseLost: the token is stale; the caller's transaction must be rolled back.
+        Conflict: the owner has cancelled the job; the caller's transaction must be rolled back, and the attempt failed.
     """
     job = _held(session, lease.job_id, lease.token)
+    if job.cancel_requested:
+        raise Conflict(f"job {job.id} was cancelled by its owner: nothing of it is kept")
     job.result = result
     _close(job, "done", error=None)
 
@@ -187,7 +190,8 @@ def release(database: Database, lease: Lease) -> None:
 
 
 def cancel(session: Session, job_id: str) -> Job:
-    """Stop a job: at once while it waits, within its next heartbeat while it runs. Cancelling twice is fine.
+    """Stop a job: at once while it waits, within its next heartbeat while it runs, where it cannot finish any more.
+    Cancelling twice is fine.
 
     The caller checks whose job it is.
 
@@ -207,17 +211,19 @@ def cancel(session: Session, job_id: str) -> Job:
     return job
 
 
-def sweep(database: Database, *, kinds: Sequence[str] | None = None, renudge_s: float = RENUDGE_S) -> list[str]:
+def sweep(
+    database: Database, *, kinds: Sequence[str] | None = None, renudge_s: float = RENUDGE_S, limit: int = 100
+) -> list[str]:
     """Take back expired leases, bury jobs without attempts left, and return the ids of ready jobs nobody has taken.
 
-    Only jobs of `kinds` are returned (None: all; empty: none), each at most once every `renudge_s` seconds.
+    Only jobs of `kinds` are returned (None: all; empty: none), `limit` at most, each once every `renudge_s` seconds.
     """
     with database.session() as session:
         clock = database.clock(session)
         _lapse(session, clock)
         unheard = sa.or_(Job.nudged_at.is_(None), Job.nudged_at <= clock - renudge_s)
         waiting = sa.select(Job).where(*_ready(clock), *_of(kinds), unheard).order_by(Job.created_at, Job.id)
-        jobs = session.scalars(_locked(waiting.limit(100))).all()
+        jobs = session.scalars(_locked(waiting.limit(limit))).all()
         for job in jobs:
             job.nudged_at = clock
         return [job.id for job in jobs]

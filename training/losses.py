@@ -10,44 +10,34 @@ Door: `group_advantages`, `combine_sources`, `policy_loss`, `kl_k3`, `dpo_loss`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-Scale = Literal["group", "batch", "none"]
-LossKind = Literal["grpo", "dapo", "dr_grpo"]
 
-
-def group_advantages(
-    rewards: Tensor, *, scale: Scale = "group", eps: float = 1e-4, bessel: bool = True, std_floor: float = 0.0
-) -> Tensor:
+def group_advantages(rewards: Tensor, *, eps: float = 1e-4, std_floor: float = 0.0) -> Tensor:
     """A_i = (r_i - mean of its group) / (max(s, std_floor) + eps); Shao et al. 2024, DeepSeekMath, section 4.1.
 
     Args:
-        rewards: [groups, G]; NaN where the reward is missing, which leaves it out of the mean and of s.
-        scale: s is the standard deviation of the group or of the whole batch, or there is no division (Dr. GRPO).
-        bessel: divide the variance by N - 1 (TRL, verl) rather than N (ART).
+        rewards: [groups, G]; NaN where the reward is missing, which leaves it out of the mean and of s, the group's
+            standard deviation (variance divided by N - 1, as in TRL and verl).
         std_floor: keeps judge noise from being blown up to unit advantages.
 
     Returns:
         [groups, G]; NaN where the reward is missing, 0 throughout a group without spread.
     """
     centred = rewards - rewards.nanmean(dim=1, keepdim=True)
-    if scale == "none":
-        return centred
-    spread = _nanstd(rewards, bessel=bessel) if scale == "group" else _nanstd(rewards.reshape(1, -1), bessel=bessel)
-    divisor = spread.clamp_min(std_floor) + eps
+    divisor = _nanstd(rewards).clamp_min(std_floor) + eps
     return torch.where(divisor > 0, centred / divisor.clamp_min(torch.finfo(rewards.dtype).tiny), centred * 0)
 
 
-def _nanstd(values: Tensor, *, bessel: bool) -> Tensor:
+def _nanstd(values: Tensor) -> Tensor:
     """Standard deviation of each row over what is present; 0 where fewer than two values are."""
     present = ~values.isnan()
     count = present.sum(dim=1, keepdim=True)
     deviations = torch.where(present, values - values.nanmean(dim=1, keepdim=True), 0.0)
-    return (deviations.square().sum(dim=1, keepdim=True) / (count - int(bessel)).clamp_min(1)).sqrt()
+    return (deviations.square().sum(dim=1, keepdim=True) / (count - 1).clamp_min(1)).sqrt()
 
 
 def combine_sources(advantages: Tensor, weights: Tensor) -> Tensor:
@@ -89,23 +79,21 @@ def policy_loss(
     advantages: Tensor,
     mask: Tensor,
     *,
-    kind: LossKind = "dapo",
     clip_low: float = 0.2,
     clip_high: float = 0.28,
     delta: float | None = None,
-    max_length: int | None = None,
     kl_beta: float = 0.0,
     logp_ref: Tensor | None = None,
 ) -> PolicyLoss:
     """The clipped surrogate: -min(min(w, delta) A, clamp(w, 1 - clip_low, 1 + clip_high) A), w = exp(logp - logp_old).
 
-    Clip-higher is DAPO's (Yu et al. 2025), `delta` bounds the loss of negative advantages (INTELLECT-2).
+    Clip-higher and the mean over all tokens, without the length bias of a mean over sequences, are DAPO's (Yu et al.
+    2025); `delta` bounds the loss of negative advantages (INTELLECT-2).
 
     Args:
         logp, logp_old, logp_ref: [B, T] log-probabilities under the policy, the sampler and the reference.
         advantages: [B].
         mask: [B, T], true on completion tokens. Masked positions get no gradient whatever they hold.
-        kind: how token losses are averaged, see `aggregate`.
     """
     ratio = torch.where(mask, logp - logp_old, 0.0).exp()
     gain = advantages[:, None]
@@ -116,35 +104,18 @@ def policy_loss(
     if logp_ref is not None:
         divergence = kl_k3(torch.where(mask, logp, 0.0), torch.where(mask, logp_ref, 0.0))
         tokens = tokens + kl_beta * divergence
-        kl = _share(divergence.detach(), mask)
+        kl = float(_mean(divergence.detach(), mask))
     return PolicyLoss(
-        value=aggregate(tokens, mask, kind, max_length=max_length),
+        value=_mean(tokens, mask),
         kl=kl,
-        clipped_low=_share(((ratio < 1 - clip_low) & (gain < 0)).to(logp.dtype), mask),
-        clipped_high=_share(((ratio > 1 + clip_high) & (gain > 0)).to(logp.dtype), mask),
+        clipped_low=float(_mean(((ratio < 1 - clip_low) & (gain < 0)).to(logp.dtype), mask)),
+        clipped_high=float(_mean(((ratio > 1 + clip_high) & (gain > 0)).to(logp.dtype), mask)),
     )
 
 
-def aggregate(tokens: Tensor, mask: Tensor, kind: LossKind, *, max_length: int | None = None) -> Tensor:
-    """Average token losses [B, T] of one agent to a scalar.
-
-    grpo: mean over sequences of their token means. dapo: mean over all tokens. dr_grpo: sum over B x max_length, a
-    constant divisor without length bias (Liu et al. 2025).
-    """
-    kept = torch.where(mask, tokens, 0.0)
-    if kind == "grpo":
-        return (kept.sum(dim=1) / mask.sum(dim=1).clamp_min(1)).mean()
-    if kind == "dapo":
-        return kept.sum() / mask.sum().clamp_min(1)
-    if kind == "dr_grpo":
-        if max_length is None:
-            raise ValueError("dr_grpo divides by max_length: give it")
-        return kept.sum() / (tokens.shape[0] * max_length)
-    raise ValueError(f"unknown loss {kind!r}; known: grpo, dapo, dr_grpo")
-
-
-def _share(values: Tensor, mask: Tensor) -> float:
-    return float(torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1))
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Over the tokens of the mask, all rows together."""
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1)
 
 
 def dpo_loss(margin: Tensor, *, beta: float = 0.1, label_smoothing: float = 0.0) -> Tensor:

@@ -1,6 +1,6 @@
 """Tasks, rollouts and groups: what the policy was asked and what it answered.
 
-Door: `sample_groups`, `answer_of`. It scores nothing and stores nothing.
+Door: `sample_groups`, `answer_of`, `worked_answer_of`. It scores nothing and stores nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from agents import prompts
 from agents.backend import PolicyBackend, SampledTokens
 from agents.messages import Message, SamplingParams
+from society.canonical import answer_key
 from training.tasks.environments import Environment, Item, draw
 
 TokenPair = tuple[Sequence[int], Sequence[int]]
@@ -56,10 +57,19 @@ class Rollout:
 
 
 def answer_of(sampled: SampledTokens) -> str | None:
-    """The answer in a completion: what follows `answer:`, else all of it; None when it was cut off or is empty."""
-    if sampled.finish_reason == "length":
+    """The answer in a completion: what follows `answer:`, else all of it; None when it was cut off or says nothing."""
+    return _comparable(sampled, prompts.final_answer(sampled.text) or sampled.text)
+
+
+def worked_answer_of(sampled: SampledTokens) -> str | None:
+    """The answer in a completion with work: only what follows `answer:`; None when it was cut off or says nothing."""
+    return _comparable(sampled, prompts.final_answer(sampled.text))
+
+
+def _comparable(sampled: SampledTokens, answer: str | None) -> str | None:
+    if sampled.finish_reason == "length" or answer is None or not answer_key(answer):
         return None
-    return prompts.final_answer(sampled.text) or sampled.text.strip() or None
+    return answer.strip()
 
 
 def at_once_tasks(environment: Environment, rng: Random, difficulty: int, count: int, *, held_out: bool) -> list[Task]:

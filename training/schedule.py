@@ -1,8 +1,9 @@
 """Schedules: an agent that improves itself every so many hours.
 
-Door: `due`, ticked by every worker. Time since `schedule_from` is cut into slots of `improve_every_s`; a slot has one
-idempotency key, so ticks that are doubled, missed or late never make two jobs of one slot, and slots that went by while
-nobody ticked are let go: only the current one counts. It rings no bell; the sweep of the same tick does.
+Door: `due`, ticked by every worker. Time since `schedule_from` is cut into slots of `improve_every_s`; a slot of a
+schedule has one idempotency key, so ticks that are doubled, missed or late never make two jobs of one slot, and slots
+that went by while nobody ticked are let go: only the current one counts. A schedule that was set anew counts its slots
+from its own beginning. It rings no bell; the sweep of the same tick does.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def due(database: Database) -> list[str]:
     """
     with database.session() as session:
         slot = _slot(database.clock(session), sqlite=database.is_sqlite)
-        key = sa.literal(f"{KIND}:") + Agent.id + ":" + sa.cast(slot, sa.String)
+        begin_ms = sa.cast(sa.cast(Agent.schedule_from * 1000, sa.BigInteger), sa.String)
+        key = sa.literal(f"{KIND}:") + Agent.id + ":" + begin_ms + ":" + sa.cast(slot, sa.String)
         unfinished = sa.and_(Job.kind == KIND, Job.subject_id == Agent.id, Job.state.in_(["queued", "leased"]))
         settled = sa.exists().where(sa.or_(Job.idempotency_key == key, unfinished))
         scheduled = sa.select(Agent.id, Agent.user_id, key).where(slot >= 0, ~settled).order_by(Agent.id)

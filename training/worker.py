@@ -3,7 +3,8 @@
 Door: `main`, started as `jobs.worker_command()`. It is Celery's solo pool, one job at a time. Time limits and
 revocation do not exist in that pool, so the watching is done here: the lease is extended while the child makes
 progress, and a child that is cancelled, hangs or has lost its lease is stopped. Celery's beat runs as a thread of every
-worker. Torch is never imported here. A worker that dies takes its child with it, and the ledger hands the job on.
+worker, and what its tick finds runs in another one, so that nothing waits behind a training but the next one. Torch is
+never imported here. A worker that dies takes its child with it, and the ledger hands the job on.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from celery.beat import EmbeddedService, Scheduler
 from celery.signals import worker_init, worker_shutdown, worker_shutting_down
 from sqlalchemy.exc import OperationalError
 
+from agents.adapters import AdapterStore
 from personal_data.database import Database
 from personal_data.errors import ConfigurationError, LeaseLost
 from personal_data.settings import Settings, load, prepare_data_dir
@@ -190,22 +192,16 @@ class ThreadedBeat(Scheduler):  # type: ignore[misc]
 
 
 def _run(job_id: str) -> None:
-    """A bell was heard."""
+    """A bell was heard, or none was needed. It waits for the job in hand."""
     with _busy:
         work(settings, database, job_id, stop=_stop, command=CHILD)
 
 
 def _tick() -> None:
-    """Enqueue what is due and run what no bell was heard for, so that a broken broker only delays."""
+    """Enqueue what is due and start a job that no bell was heard for, so that a broken broker only delays."""
     schedule.due(database)
-    if not _busy.acquire(blocking=False):
-        ledger.sweep(database, kinds=())
-        return
-    try:
-        for job_id in ledger.sweep(database, kinds=KINDS):
-            work(settings, database, job_id, stop=_stop, command=CHILD)
-    finally:
-        _busy.release()
+    for job_id in ledger.sweep(database, kinds=() if _busy.locked() else KINDS, limit=1):
+        threading.Thread(target=_run, args=(job_id,), name=job_id).start()
 
 
 @contextmanager
@@ -221,6 +217,8 @@ def _prepare(**_: Any) -> None:
     with _one_line():
         prepare_data_dir(settings)
         database.migrate()
+        for orphan in AdapterStore(settings.adapters_dir).collect_garbage(database):
+            log.info("removed %s, which a stopped job left behind", orphan.name)
     EmbeddedService(app, thread=True, scheduler_cls=ThreadedBeat).start()
 
 
@@ -229,7 +227,7 @@ def _stop_work(**_: Any) -> None:
 
 
 def _await_work(**_: Any) -> None:
-    """The job in hand may be in beat's thread, which would otherwise be cut off with the process."""
+    """The job in hand may be in a thread of its own: its child is gone and its lease is back before we are."""
     with _busy:
         database.dispose()
 

@@ -141,7 +141,7 @@ class _Surface:
 
     async def chat(self, request: Request) -> Response:
         spec = parse(ChatRequest, await read_body(request))
-        model, adapter = self._find(spec.model)
+        model, adapter = self._find(spec)
         messages = [message.plain() for message in spec.messages]
         _check_size(model.base, sum(len(message.content) for message in messages))
         prompts = [_prompt(model.base, spec, model.base.encode(messages))]
@@ -150,14 +150,20 @@ class _Surface:
 
     async def complete(self, request: Request) -> Response:
         spec = parse(CompletionRequest, await read_body(request))
-        model, adapter = self._find(spec.model)
+        model, adapter = self._find(spec, len(spec.prompts))
         encoded = [_raw(model.base, prompt) for prompt in spec.prompts]
         prompts = [_prompt(model.base, spec, ids, place) for place, ids in enumerate(encoded)]
         reply = TextReply(spec.model, model.base, prompts, usage=spec.stream_options.include_usage)
         return await answer(request, model, adapter, prompts, reply, stream=spec.stream)
 
-    def _find(self, name: str) -> tuple[Model, Registered | None]:
-        model = self._served(name)
+    def _find(self, spec: ChatRequest | CompletionRequest, prompts: int = 1) -> tuple[Model, Registered | None]:
+        """Who answers a request, which may ask for no more than the scheduler ever holds."""
+        model, name = self._served(spec.model), spec.model
+        scheduler = model.scheduler
+        if spec.n > scheduler.max_rows:
+            raise InvalidInput(f"n: this engine samples at most {scheduler.max_rows} at a time", param="n")
+        if prompts > scheduler.max_waiting:
+            raise InvalidInput(f"prompt: this engine takes at most {scheduler.max_waiting} at a time", param="prompt")
         return model, None if name == model.name else model.residents.find(name)
 
     def _served(self, name: str) -> Model:

@@ -8,7 +8,6 @@ comes with a model is ever run. This room knows nothing of adapters or of genera
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from personal_data.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 _NURSERY = Path(__file__).resolve().parents[1] / "nursery"
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
@@ -52,11 +52,6 @@ class Base:
     sha256: str
     eos_ids: frozenset[int]
     max_positions: int
-
-    @property
-    def lineage(self) -> str:
-        """Agents on one base are one lineage, whatever their adapters."""
-        return self.name
 
     @property
     def device(self) -> torch.device:
@@ -120,25 +115,36 @@ def load_base(base: str) -> Base:
         base: `builtin:nursery`, a local folder, or a hub id.
 
     Raises:
-        ConfigurationError: it cannot be found or read, is not a decoder of attention layers, or has no chat template.
+        ConfigurationError: it cannot be found or read, is not a decoder of attention layers with a known context
+            length, has no chat template, or no linear layer that an adapter could stand beside.
     """
     import torch
 
     folder = base_folder(base)
-    _check_config(base, folder)
+    max_positions = _check_config(base, folder)
     cuda = torch.cuda.is_available()
     tokenizer = _load_tokenizer(base, folder)
     model = _load_model(base, folder, torch.bfloat16 if cuda else torch.float32)
+    if not linears(model):
+        raise ConfigurationError(f"base {base!r} has no nn.Linear layers, which is what adapters stand beside")
     model.requires_grad_(False).eval().to("cuda" if cuda else "cpu")
-    config = model.config.get_text_config()
     return Base(
         name=base,
         model=model,
         tokenizer=tokenizer,
         sha256=base_digest(base),
         eos_ids=_eos_ids(model, tokenizer),
-        max_positions=int(config.max_position_embeddings),
+        max_positions=max_positions,
     )
+
+
+def linears(model: Any) -> dict[str, nn.Linear]:
+    """Every linear layer of a model by name, but for the output head."""
+    from torch import nn
+
+    head = model.get_output_embeddings()
+    found = model.named_modules()
+    return {name: module for name, module in found if isinstance(module, nn.Linear) and module is not head}
 
 
 def base_folder(base: str) -> Path:
@@ -169,20 +175,28 @@ def _hub_folder(base: str) -> Path:
     try:
         return Path(snapshot_download(base, allow_patterns=[*_WEIGHTS, *_DESCRIPTION]))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigurationError(f"base {base!r} is no local folder and the hub gave nothing: {reason}") from error
+        raise ConfigurationError(
+            f"base {base!r} is no local folder and the hub gave nothing: {_first_line(error)}"
+        ) from error
 
 
-def _check_config(base: str, folder: Path) -> None:
+def _check_config(base: str, folder: Path) -> int:
+    """How many tokens prompt and answer may have; refuses, before any weight is read, what the engine cannot serve."""
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig
+
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-    except (ValueError, OSError) as error:
-        raise ConfigurationError(f"base {base!r}: config.json cannot be read: {error}") from error
-    layers = set(config.get("layer_types") or ()) if isinstance(config, dict) else {"unknown"}
-    if layers - _ATTENTION_LAYERS or config.get("is_encoder_decoder"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
+        raise ConfigurationError(f"base {base!r}: config.json cannot be read: {_first_line(error)}") from error
+    decoder = config.get_text_config()
+    if set(getattr(decoder, "layer_types", None) or ()) - _ATTENTION_LAYERS or config.is_encoder_decoder:
         raise ConfigurationError(f"base {base!r} is not a decoder of attention layers, which is what the engine serves")
     if not any(folder.glob("*.safetensors")):
         raise ConfigurationError(f"base {base!r}: no weights in {folder} (*.safetensors; other formats are not read)")
+    if (positions := getattr(decoder, "max_position_embeddings", None)) is None:
+        raise ConfigurationError(f"base {base!r}: config.json gives no max_position_embeddings, the longest context")
+    return int(positions)
 
 
 def _load_tokenizer(base: str, folder: Path) -> Any:

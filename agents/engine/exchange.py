@@ -58,8 +58,6 @@ async def answer(
         FolkmootError: refused, or failed before the first token of a stream.
         ClientDisconnect: nobody waits for the answer any more.
     """
-    if max(prompt.n for prompt in prompts) > model.scheduler.max_rows:
-        raise InvalidInput(f"n: this engine samples at most {model.scheduler.max_rows} at a time", param="n")
     steps = _steps(model.scheduler, Job(prompts, adapter))
     if not stream:
         return JSONResponse(reply.body(await _unless_gone(request, _all(steps))))

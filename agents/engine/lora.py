@@ -12,7 +12,7 @@ It knows no files (agents/adapters.py), no sampling and no optimiser.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.adapters import Adapter, tensor_name
-from agents.engine.base import Base
+from agents.engine.base import Base, linears
 from personal_data.errors import AdapterError
 
 
@@ -57,13 +57,18 @@ class StackedLinear(nn.Module):
         self._stack = [stack]  # in a list: a stack must not become a submodule
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [rows, tokens, in] -> [rows, tokens, out]."""
+        """x [rows, tokens, in] -> [rows, tokens, out]; some models (OPT, shared experts) flatten the first two."""
         y: Tensor = self.linear(x)
         plan = self._stack[0].plan
         if isinstance(plan.slots, int) and plan.slots == 0:
             return y
         a, b = plan.select(self, x.dtype)
-        return y + (x @ a) @ b if a.dim() == 2 else torch.baddbmm(y, torch.bmm(x, a), b)
+        if a.dim() == 2:
+            return y + (x @ a) @ b
+        if x.dim() == 2:
+            x, y = x.reshape(len(a), -1, x.shape[1]), y.reshape(len(a), -1, y.shape[1])
+            return torch.baddbmm(y, torch.bmm(x, a), b).flatten(0, 1)
+        return torch.baddbmm(y, torch.bmm(x, a), b)
 
     def gather(self, slots: Tensor | int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """A^T [rows, in, r] and scale * B^T [rows, r, out], both without `rows` when one slot serves every row."""
@@ -85,10 +90,9 @@ class AdapterStack:
         base: the loaded base; its linear layers are replaced in place, so a base carries one stack.
         slots: how many slots, the base's own slot 0 included.
         rank: the largest rank an adapter may have.
-        targets: "all-linear" (every linear but the output head, as in PEFT) or names such as ["q_proj", "v_proj"].
     """
 
-    def __init__(self, base: Base, *, slots: int, rank: int, targets: str | Sequence[str] = "all-linear") -> None:
+    def __init__(self, base: Base, *, slots: int, rank: int) -> None:
         if slots < 1 or rank < 1:
             raise ValueError(f"a stack needs slots and rank of at least 1, not {slots} and {rank}")
         self.base = base
@@ -98,23 +102,14 @@ class AdapterStack:
         self.plan = _Plan(0)
         self._ranks = [0] * slots
         self._alphas = [0.0] * slots
-        self.layers = self._wrap(targets)
+        self.layers = self._wrap()
 
-    def _wrap(self, targets: str | Sequence[str]) -> dict[str, StackedLinear]:
+    def _wrap(self) -> dict[str, StackedLinear]:
+        """Put every linear layer but the output head under the stack, as PEFT's "all-linear" does."""
         model = self.base.model
         if any(isinstance(module, StackedLinear) for module in model.modules()):
             raise ValueError(f"{self.base.name} carries a stack already")
-        head = model.get_output_embeddings()
-        found = {
-            name: module
-            for name, module in model.named_modules()
-            if isinstance(module, nn.Linear) and module is not head
-        }
-        if targets != "all-linear":
-            found = {name: module for name, module in found.items() if name.rpartition(".")[2] in targets}
-        if not found:
-            raise ValueError(f"no linear layer of {self.base.name} matches {targets!r}")
-        layers = {name: StackedLinear(linear, self) for name, linear in found.items()}
+        layers = {name: StackedLinear(linear, self) for name, linear in linears(model).items()}
         for name, layer in layers.items():
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, layer)

@@ -49,7 +49,7 @@ class _Sampling(_Strict):
     model: str = Field(min_length=1, max_length=300)
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=-1)
+    top_k: int = Field(default=0, ge=-1, lt=2**63)
     n: int = Field(default=1, ge=1)
     max_tokens: int | None = Field(default=None, ge=1)
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
@@ -127,7 +127,7 @@ class ChatRequest(_Sampling):
 class CompletionRequest(_Sampling):
     """POST /v1/completions: raw prompts, as text or as token ids, one or many."""
 
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: str | Annotated[list[str] | list[int] | list[list[int]], Field(min_length=1)]
     max_tokens: int | None = Field(default=16, ge=1)
     logprobs: int | None = Field(default=None, ge=0, le=20)
 
@@ -138,7 +138,7 @@ class CompletionRequest(_Sampling):
     @property
     def prompts(self) -> list[str] | list[list[int]]:
         """The prompts, always as a list of whole prompts."""
-        single = isinstance(self.prompt, str) or (self.prompt and isinstance(self.prompt[0], int))
+        single = isinstance(self.prompt, str) or isinstance(self.prompt[0], int)
         return cast("list[str] | list[list[int]]", [self.prompt] if single else self.prompt)
 
 
@@ -176,14 +176,16 @@ def parse(kind: type[_Request], body: bytes) -> _Request:
         UnsupportedParameter: it asks for something that we do not implement.
     """
     try:
-        raw = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        raw = _clean(json.loads(body))
+    except ValueError as error:
         raise InvalidInput("the body is not JSON") from error
+    except RecursionError as error:
+        raise InvalidInput("the body is nested too deeply") from error
     if not isinstance(raw, dict):
         raise InvalidInput("the body is not a JSON object")
     fields = {
         name: value
-        for name, value in _clean(raw).items()
+        for name, value in raw.items()
         if name in kind.model_fields or not (name in _NO_OPS or value in _NEUTRAL.get(name, ()))
     }
     try:

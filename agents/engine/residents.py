@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agents.adapters import read_adapter
 from agents.engine.lora import AdapterStack
-from personal_data.errors import AdapterError, Conflict, NotFound
+from personal_data.errors import Conflict, NotFound
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +99,10 @@ class Residents:
                 return None
             try:
                 self._stack.load(slot, read_adapter(adapter.path, base_sha256=self._stack.base.sha256))
-            except AdapterError:
-                self._free.append(slot)
-                raise
-            self._slots[adapter] = slot
+                self._slots[adapter] = slot
+            finally:
+                if adapter not in self._slots:
+                    self._free.append(slot)
         self._slots.move_to_end(adapter)
         self._pins[adapter] = self._pins.get(adapter, 0) + 1
         return slot

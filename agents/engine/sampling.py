@@ -1,8 +1,9 @@
 """From logits to tokens: temperature, top-k, top-p, one random stream for each row.
 
 Door: `choose`. Each row draws one uniform number per step from its own generator and inverts the cumulative
-distribution, so a seed fixes a row's tokens whatever else is in the batch. Reported log-probabilities are the model's
-own, at temperature 1 and before any truncation, so that they compare with scoring.
+distribution, so a seed fixes a row's draws whatever else is in the batch. It fixes the tokens as far as the logits are
+the same: their last bits depend on the batch's shape, and where a draw falls on an edge the token may differ. Reported
+log-probabilities are the model's own, at temperature 1 and before any truncation, so that they compare with scoring.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 
 from agents.messages import SamplingParams
+
+_GREEDY_BELOW = 1e-5  # as in vLLM: a colder temperature overflows the division of the logits and means the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def choose(logits: Tensor, draws: Sequence[Draw]) -> list[Choice | None]:
     logits = logits.float()
     logprobs = torch.log_softmax(logits, dim=-1)
     tokens = logits.argmax(dim=-1)
-    if warm := [row for row, draw in enumerate(draws) if draw.params.temperature > 0]:
+    if warm := [row for row, draw in enumerate(draws) if draw.params.temperature >= _GREEDY_BELOW]:
         tokens[warm] = _sample(logits[warm], [draws[row] for row in warm])
     chosen = logprobs.gather(1, tokens[:, None])[:, 0]
     finite = torch.isfinite(chosen).tolist()
@@ -80,14 +83,16 @@ def _sample(logits: Tensor, draws: Sequence[Draw]) -> Tensor:
 
 
 def _truncate(scaled: Tensor, draws: Sequence[Draw]) -> Tensor:
-    """Hide what is outside the k best or the smallest set that holds top_p (Holtzman et al. 2019, 1904.09751)."""
+    """Hide what is outside the k best, and of these what is outside the smallest set that holds top_p of their
+    probability (Holtzman et al. 2019, 1904.09751; in this order, as vLLM and Hugging Face do)."""
     size = scaled.shape[-1]
-    top_k = torch.tensor([draw.params.top_k or size for draw in draws], device=scaled.device)
+    top_k = torch.tensor([min(draw.params.top_k or size, size) for draw in draws], device=scaled.device)
     top_p = torch.tensor([draw.params.top_p for draw in draws], device=scaled.device)
     ordered, order = scaled.sort(dim=-1, descending=True)
-    probabilities = torch.softmax(ordered, dim=-1)
+    beyond = torch.arange(size, device=scaled.device) >= top_k[:, None]
+    probabilities = torch.softmax(ordered.masked_fill(beyond, float("-inf")), dim=-1)
     before = probabilities.cumsum(dim=-1) - probabilities
-    hidden = (before >= top_p[:, None]) | (torch.arange(size, device=scaled.device) >= top_k[:, None])
+    hidden = beyond | (before >= top_p[:, None])
     hidden[:, 0] = False
     return scaled.masked_fill(hidden.scatter(1, order, hidden), float("-inf"))
 

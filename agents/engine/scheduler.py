@@ -98,7 +98,7 @@ class Scheduler:
         with self._changed:
             if self._closed:
                 raise BackendError("the engine is shutting down")
-            if self._waiting and len(self._waiting) + len(job.prompts) > self.max_waiting:
+            if len(self._waiting) + len(job.prompts) > self.max_waiting:
                 self.counts.rejected += 1
                 raise Overloaded("the engine's queue is full; try again in a moment", retry_after=1.0)
             self._waiting.extend(_Waiting(job, prompt) for prompt in job.prompts)
@@ -151,6 +151,10 @@ class Scheduler:
                 slot = self.residents.acquire(item.job.adapter)
             except AdapterError as error:
                 self._fail(item.job, error)
+                continue
+            except Exception as error:  # whatever is wrong with one job's adapter, those behind it must not wait for it
+                log.exception("an adapter could not be put into its slot")
+                self._fail(item.job, BackendError(f"the engine failed: {type(error).__name__}"))
                 continue
             if slot is None:
                 break

@@ -86,7 +86,9 @@ def _serve(options: argparse.Namespace, listener: socket.socket) -> None:
 
     torch.set_num_threads(options.threads)
     app = create_app(_load_model(options), _load_embedder(options), token=options.token)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE_S)
+    config = uvicorn.Config(
+        app, loop="asyncio", log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE_S
+    )
     Server(config).run(sockets=[listener])
 
 

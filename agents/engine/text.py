@@ -26,8 +26,8 @@ class TextStream:
         """Text that is certain now that this token has come."""
         self._ids.append(token)
         text = self._decode(self._ids[self._start :])
-        whole = not text.endswith(_INCOMPLETE)
-        certain = text if whole else text[:-1]
+        certain = text.rstrip(_INCOMPLETE)  # a decoder that falls back to bytes shows one for each byte of a character
+        whole = certain == text
         fresh, self._seen = certain[self._seen :], max(self._seen, len(certain))
         if whole:  # the next window keeps one finished piece, for tokenizers that join words by their neighbours
             self._start, self._boundary = self._boundary, len(self._ids)

@@ -6,6 +6,7 @@ from argparse import Namespace
 from typing import Any
 
 from api.commands.session import connect, show
+from api.running import command
 from personal_data.errors import BackendError
 
 
@@ -45,7 +46,7 @@ def listing(arguments: Namespace) -> None:
     for society in societies:
         members = ", ".join(f"{member['handle']} ({member['state']})" for member in society["members"])
         lines.append(f"{society['slug']}: {members}")
-    show(arguments, societies, "\n".join(lines) or "none yet: folkmoot society create NAME")
+    show(arguments, societies, "\n".join(lines) or f"none yet: {command()} society create NAME")
 
 
 def debate(arguments: Namespace) -> int:

@@ -1,7 +1,9 @@
-"""improve, schedule, adapters, evaluate."""
+"""improve, schedule, agent, adapters, evaluate."""
 
 from __future__ import annotations
 
+import json
+import math
 import subprocess
 import sys
 from argparse import Namespace
@@ -33,14 +35,33 @@ def improve(arguments: Namespace) -> int:
 
 def schedule(arguments: Namespace) -> None:
     """Improve every so many hours, or not."""
-    try:
-        hours = None if arguments.hours == "off" else float(arguments.hours)
-    except ValueError as error:
-        raise InvalidInput(f"{arguments.hours!r} is neither a number of hours nor `off`") from error
+    hours = _hours(arguments.hours)
     with connect(arguments) as client:
         agent = client.schedule(hours)
     text = "no schedule: improve when asked" if hours is None else f"improves every {hours:g} hours from now on"
     show(arguments, agent, text)
+
+
+def _hours(told: str) -> float | None:
+    try:
+        hours = None if told == "off" else float(told)
+    except ValueError as error:
+        raise InvalidInput(f"{told!r} is neither a number of hours nor `off`") from error
+    if hours is not None and not math.isfinite(hours):
+        raise InvalidInput(f"{told!r} hours is never: say `off` for no schedule")
+    return hours
+
+
+def agent(arguments: Namespace) -> None:
+    """Show the agent and the models it could run on, after changing what was asked for."""
+    with connect(arguments) as client:
+        if arguments.model is None and arguments.instructions is None:
+            found = client.agent()
+        else:
+            found = client.change_agent(model=arguments.model, instructions=arguments.instructions)
+        models = [model["name"] for model in client.models()]
+    lines = [f"agent:{found['handle']} on {found['model']} (there are: {', '.join(models)})"]
+    show(arguments, found, "\n".join([*lines, *(f"  heeds: {text}" for text in found["instructions"])]))
 
 
 def adapters(arguments: Namespace) -> None:
@@ -61,9 +82,24 @@ def rollback(arguments: Namespace) -> None:
 
 
 def evaluate(arguments: Namespace) -> int:
-    """Reprint the built-in model's card; the measuring needs torch and so runs in a process of its own."""
-    command = [sys.executable, "-m", f"training.{arguments.name}.evaluate", *arguments.rest]
-    return subprocess.run(command, check=False).returncode
+    """Reprint the built-in model's card; the measuring needs torch and so runs in a process of its own.
+
+    `-P`: whatever `training` lies in the working folder is not ours.
+    """
+    options = [option for option in arguments.rest if option != "--json"]  # after the name, `rest` takes all there is
+    command = [sys.executable, "-P", "-m", f"training.{arguments.name}.evaluate", *options]
+    as_json = arguments.json or options != arguments.rest
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE if as_json else None, text=True)
+    if as_json:
+        figures = [_figure(line) for line in done.stdout.splitlines() if line.startswith("figure ")]
+        print(json.dumps(figures, indent=2))
+    return done.returncode
+
+
+def _figure(line: str) -> Json:
+    """A line `figure NAME VALUE TARGET` as data; the value is None where nothing was measured."""
+    _, name, value, target = line.split()
+    return {"name": name, "value": None if value == "none" else float(value), "target": target}
 
 
 def _environment(arguments: Namespace) -> Json | None:

@@ -1,28 +1,65 @@
-"""What all commands share: finding the server and the key, and printing."""
+"""What all commands share: finding the server and the key, and printing.
+
+A key goes to the Folkmoot it belongs to and nowhere else. FOLKMOOT_KEY is whoever types; the administrator's key of the
+data folder is used for administration only, and sent only to the Folkmoot that runs on that folder.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 from api.client import Client
 from api.keys import read_bootstrap_key
 from api.running import read_running
-from personal_data.errors import BackendUnavailable
+from personal_data.errors import BackendUnavailable, Unauthorized
 from personal_data.settings import load
 
 
 def connect(arguments: Namespace) -> Client:
-    """A client of the Folkmoot that was named, or of the one that runs on this data folder.
+    """The caller's own view of the Folkmoot that was named, or of the one that runs on this data folder.
+
+    Raises:
+        Unauthorized: FOLKMOOT_KEY is not set.
+        BackendUnavailable: no Folkmoot runs here.
+    """
+    url = find(arguments)
+    return Client(url, _own_key("set FOLKMOOT_KEY to the key that `folkmoot user add` printed"))
+
+
+def connect_as_administrator(arguments: Namespace) -> Client:
+    """The administrator's view of it; of a Folkmoot that was named, FOLKMOOT_KEY must be its administrator's.
+
+    Raises:
+        Unauthorized: there is no key for it.
+        BackendUnavailable: no Folkmoot runs here.
+    """
+    url = find(arguments)
+    key = None if named(arguments) else read_bootstrap_key(load().data_dir)
+    return Client(url, key or _own_key("set FOLKMOOT_KEY to the key of its administrator"))
+
+
+def find(arguments: Namespace) -> str:
+    """The URL of the Folkmoot that was named, or of the one that runs on this data folder.
 
     Raises:
         BackendUnavailable: none does.
     """
+    if (given := named(arguments)) is not None:
+        return given
     data_dir = load().data_dir
-    return Client(_url(arguments, data_dir), os.environ.get("FOLKMOOT_KEY") or read_bootstrap_key(data_dir))
+    running = read_running(data_dir)
+    if running is None:
+        raise BackendUnavailable(f"nothing runs on data folder {data_dir}: start it with `folkmoot serve`")
+    return str(running["url"])
+
+
+def named(arguments: Namespace) -> str | None:
+    """The URL that the caller gave."""
+    given: str | None = arguments.url or os.environ.get("FOLKMOOT_URL")
+    return given or None
 
 
 def show(arguments: Namespace, data: Any, text: str) -> None:
@@ -30,11 +67,7 @@ def show(arguments: Namespace, data: Any, text: str) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=False) if arguments.json else text)
 
 
-def _url(arguments: Namespace, data_dir: Path) -> str:
-    given: str | None = arguments.url or os.environ.get("FOLKMOOT_URL")
-    if given:
-        return given
-    running = read_running(data_dir)
-    if running is None:
-        raise BackendUnavailable(f"nothing runs on data folder {data_dir}: is `folkmoot serve` running?")
-    return str(running["url"])
+def _own_key(how: str) -> str:
+    if not (key := os.environ.get("FOLKMOOT_KEY")):
+        raise Unauthorized(how)
+    return key

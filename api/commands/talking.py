@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from agents.messages import well_formed
 from api.client import Client
 from api.commands.session import connect, show
 from personal_data.errors import FolkmootError, InvalidInput
@@ -29,8 +33,8 @@ def chat(arguments: Namespace) -> None:
 def remember(arguments: Namespace) -> None:
     """Remember one text."""
     with connect(arguments) as client:
-        ids = client.remember(arguments.text, scope=arguments.scope)
-    show(arguments, {"ids": ids}, f"remembered ({ids[0]}, {arguments.scope})")
+        stored = client.remember(arguments.text, scope=arguments.scope)
+    show(arguments, {"ids": stored, "scopes": stored.scopes}, f"remembered ({stored[0]}, {stored.scopes[0]})")
 
 
 def recall(arguments: Namespace) -> None:
@@ -42,17 +46,45 @@ def recall(arguments: Namespace) -> None:
 
 
 def import_files(arguments: Namespace) -> None:
-    """Remember the lines of text files."""
-    files = {}
-    for path in arguments.files:
-        try:
-            files[path.name] = path.read_text("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise InvalidInput(f"{path}: {reason}") from error
+    """Remember the lines of text files, a part at a time; nothing is sent before all files have been read."""
+    parts = [(well_formed(str(path)), part) for path in arguments.files for part in _parts(path)]
+    scopes: dict[str, str] = {}
     with connect(arguments) as client:
-        ids = client.import_texts(files, scope=arguments.scope)
-    show(arguments, {"ids": ids}, f"{len(ids)} memories from {len(files)} files ({arguments.scope})")
+        try:
+            for name, part in _watched(parts):
+                stored = client.import_texts({name: part}, scope=arguments.scope)
+                scopes |= zip(stored, stored.scopes, strict=True)
+        except FolkmootError as error:
+            if not scopes:
+                raise
+            raise FolkmootError(f"{error}; {_so_far(scopes)}") from error
+        except KeyboardInterrupt:
+            print(f"folkmoot: {_so_far(scopes)}", file=sys.stderr)
+            raise
+    told = ", ".join(f"{count} {scope}" for scope, count in Counter(scopes.values()).items())
+    text = f"{len(scopes)} memories from {len(arguments.files)} files ({told})"
+    show(arguments, {"ids": list(scopes), "scopes": list(scopes.values())}, text)
+
+
+def _parts(path: Path) -> list[str]:
+    from personal_data.importers import text
+
+    try:
+        return text.parts(str(path), path.read_bytes())
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}") from error
+
+
+def _watched(parts: list[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    """The parts one by one, with a progress bar on stderr where somebody watches."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(parts, "importing", console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+
+
+def _so_far(scopes: dict[str, str]) -> str:
+    return f"{len(scopes)} memories are stored, the same command stores the rest"
 
 
 class _Talk:

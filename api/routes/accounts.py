@@ -9,6 +9,7 @@ from api import keys
 from api.auth import Admin, CurrentUser
 from api.schemas import KeyIn, KeyOut, NewKeyOut, NewUserOut, UserIn, UserOut
 from api.state import AppState
+from personal_data.errors import InvalidInput
 
 router = APIRouter(prefix="/api", tags=["accounts"])
 
@@ -17,6 +18,9 @@ router = APIRouter(prefix="/api", tags=["accounts"])
 def add_user(body: UserIn, _admin: Admin, state: AppState) -> NewUserOut:
     """Add a person with their agent; the answer holds their first key."""
     model = body.model or state.settings.default_model
+    if model not in state.settings.models:
+        known = ", ".join(sorted(state.settings.models))
+        raise InvalidInput(f"no model {model!r} is configured; there are: {known}", param="model")
     with state.database.session() as session:
         user = create_user(session, handle=body.handle, name=body.name, model=model)
         _, credential = keys.create_key(session, user.id, "first")

@@ -64,7 +64,7 @@ def versions(caller: CurrentUser, state: AppState) -> list[AdapterOut]:
 
 @router.post("/adapters/rollback")
 def roll_back(body: RollbackIn, caller: CurrentUser, state: AppState) -> AgentOut:
-    """Answer with an earlier version, or the bare base model, from the next reply on."""
+    """Answer with an earlier version of the same model, or the bare base model, from the next reply on."""
     with state.database.session() as session:
         agent = own_agent(session, caller.user_id)
         adapters.roll_back(session, agent_id=agent.id, number=body.number)
@@ -87,6 +87,7 @@ def own_agent(session: Session, user_id: str) -> Agent:
 def _move(session: Session, agent: Agent, model: str) -> None:
     if session.get(Model, model) is None:
         raise InvalidInput(f"no model {model!r} is configured", param="model")
+    session.refresh(agent, with_for_update=True)  # an improvement may be publishing at this moment
     if agent.live_version_id is not None:
         raise Conflict("this agent's adapter fits its present model only; roll back to the bare model first (number 0)")
     agent.model = model

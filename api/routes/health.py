@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 
 import httpx
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from api.state import AppState, State
 from personal_data.records import Job, MemoryOutbox, now
 from personal_data.settings import Settings
 
+log = logging.getLogger(__name__)
 router = APIRouter(tags=["health"])
 
 _STATES = ("queued", "leased", "done", "failed", "dead", "cancelled")
@@ -71,9 +74,9 @@ def _exposition(jobs: dict[tuple[str, str], int], oldest: float | None, outbox: 
 def _addresses(settings: Settings) -> dict[str, str]:
     addresses = {f"engine:{name}": f"{url}/health" for name, url in settings.engines.items()}
     if settings.embedding_url is not None and settings.embedding_url not in settings.engines.values():
-        addresses["embedder"] = f"{settings.embedding_url.rstrip('/')}/health"
+        addresses["embedder"] = f"{settings.embedding_url}/health"
     if settings.index_url is not None:
-        addresses["index"] = f"{settings.index_url.rstrip('/')}/api/v2/heartbeat"
+        addresses["index"] = f"{settings.index_url}/api/v2/heartbeat"
     return addresses
 
 
@@ -85,5 +88,9 @@ async def _answers(client: httpx.AsyncClient, url: str) -> bool:
 
 
 def _database_answers(state: State) -> bool:
-    with state.database.reading() as session:
-        return bool(session.execute(text("SELECT 1")).scalar_one() == 1)
+    try:
+        with state.database.reading() as session:
+            return bool(session.execute(text("SELECT 1")).scalar_one() == 1)
+    except SQLAlchemyError as error:
+        log.warning("the database does not answer: %s", error)
+        return False

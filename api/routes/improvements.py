@@ -28,8 +28,8 @@ def improve(body: ImproveIn, caller: CurrentUser, state: AppState, request_id: R
     """Improve the caller's agent in the background; while one improvement waits or runs, that one is the answer."""
     with state.database.session() as session:
         agent = own_agent(session, caller.user_id)
-        if not state.settings.models[agent.model].trainable:
-            raise InvalidInput(f"model {agent.model!r} has no base weights here and cannot be trained", param="model")
+        session.refresh(agent, with_for_update=True)  # one request at a time looks for what is under way, and starts
+        _check_trainable(state.settings, agent.model)
         job = _under_way(session, agent.id) or ledger.enqueue(
             session,
             kind=_KIND,
@@ -68,6 +68,17 @@ def cancel(improvement_id: str, caller: CurrentUser, state: AppState) -> Improve
         ledger.cancel(session, job.id)
         session.flush()
         return _out(session, job)
+
+
+def _check_trainable(settings: Settings, name: str) -> None:
+    model = settings.models.get(name)
+    if model is None:
+        raise InvalidInput(
+            f"model {name!r} is not configured here any more: move the agent with `folkmoot agent --model NAME`",
+            param="model",
+        )
+    if not model.trainable:
+        raise InvalidInput(f"model {name!r} has no base weights here and cannot be trained", param="model")
 
 
 def _under_way(session: Session, agent_id: str) -> Job | None:

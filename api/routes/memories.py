@@ -11,13 +11,13 @@ from api.schemas import (
     DisclosureOut,
     Done,
     HitOut,
-    IdsOut,
     ImportIn,
     MemoryIn,
     MemoryOut,
     ScopeIn,
+    StoredOut,
 )
-from api.state import AppState
+from api.state import AppState, State
 from personal_data.importers import text as text_importer
 from personal_data.memory import NewMemory
 from personal_data.sharing import disclosures
@@ -26,12 +26,12 @@ router = APIRouter(prefix="/api", tags=["memories"])
 
 
 @router.post("/memories", status_code=201)
-def remember(body: MemoryIn, caller: CurrentUser, state: AppState) -> IdsOut:
+def remember(body: MemoryIn, caller: CurrentUser, state: AppState) -> StoredOut:
     """Remember one text."""
     item = NewMemory(
         body.text, speaker=body.speaker or caller.name, kind=body.kind, scope=body.scope, event_at=body.event_at
     )
-    return IdsOut(ids=state.memory.remember(caller.user_id, [item]))
+    return _stored(state, caller.user_id, [item])
 
 
 @router.get("/memories")
@@ -72,14 +72,17 @@ def forget(memory_id: str, caller: CurrentUser, state: AppState) -> Done:
 
 
 @router.post("/imports", status_code=201)
-def import_files(body: ImportIn, caller: CurrentUser, state: AppState) -> IdsOut:
-    """Remember the lines of the caller's own text files; all of them, or none when one cannot be read."""
+def import_files(body: ImportIn, caller: CurrentUser, state: AppState) -> StoredOut:
+    """Remember the lines of the caller's own text files; none when one cannot be read.
+
+    Many are stored bit by bit: should it break off, the same request again stores the rest and nothing twice.
+    """
     items = [
         item
         for file in body.files
         for item in text_importer.read(file.name, file.text.encode(), speaker=caller.name, scope=body.scope)
     ]
-    return IdsOut(ids=state.memory.remember(caller.user_id, items))
+    return _stored(state, caller.user_id, items)
 
 
 @router.get("/disclosures")
@@ -87,3 +90,8 @@ def shown(caller: CurrentUser, state: AppState) -> list[DisclosureOut]:
     """Every memory of the caller that a debate has seen."""
     with state.database.reading() as session:
         return [DisclosureOut.model_validate(row) for row in disclosures(session, caller.user_id)]
+
+
+def _stored(state: State, user_id: str, items: list[NewMemory]) -> StoredOut:
+    ids = state.memory.remember(user_id, items)
+    return StoredOut(ids=ids, scopes=state.memory.scopes(user_id, ids))

@@ -7,26 +7,27 @@ stored.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from agents.messages import Delta
+from agents.messages import Delta, Message, Usage
 from agents.personal import PersonalAgent, Turn
 from api import debates, events, streams
 from api.auth import CurrentUser
-from api.errors import ModelNotFound
-from api.idempotency import RequestId
+from api.errors import DebateFailed, ModelNotFound
+from api.idempotency import RequestId, answered_before
 from api.keys import Caller
 from api.openai_schemas import ChatRequest, model_body
 from api.routes.agents import own_agent
 from api.state import AppState, State
 from api.streams import SSE_HEADERS, Envelope
-from personal_data.errors import BackendUnavailable, InvalidInput, NotFound
-from personal_data.records import Debate
+from personal_data.errors import NotFound, UnsupportedParameter
+from personal_data.records import ChatMessage, Debate
 from society.membership import for_asker, societies_of
 from society.report import as_text
 
@@ -56,54 +57,79 @@ async def chat(
     request_id: RequestId,
     x_folkmoot_conversation: Annotated[str | None, Header(max_length=40)] = None,
 ) -> Response:
-    """Answer, all at once or as it is thought of."""
-    kind, _, name = body.model.partition(":")
+    """Answer, all at once or as it is thought of.
+
+    A retry with the same `Idempotency-Key` gets the stored answer again (without log-probabilities or usage, which are
+    not stored) and asks no model.
+    """
+    kind, _, slug = body.model.partition(":")
     history = body.history(state.settings.max_message_chars)
-    if kind == "society" and name:
-        debate = await run_in_threadpool(_open_debate, state, caller, name, history[-1].content, body, request_id)
-        state.debates.ring()
-        return await _answer_of_society(state, caller, debate, body)
-    agent = await run_in_threadpool(_own_personal_agent, state, caller, body.model)
+    if kind == "society" and slug:
+        return await _ask_society(body, caller, state, slug, history[-1].content, request_id)
     conversation_id = body.conversation_id() or x_folkmoot_conversation
-    turn = await agent.reply(history, body.params(), conversation_id=conversation_id, request_id=request_id)
-    return await _answer_of_agent(turn, body)
+    return await _ask_agent(body, caller, state, history, conversation_id, request_id)
 
 
-async def _answer_of_agent(turn: Turn, body: ChatRequest) -> Response:
-    envelope = Envelope.new(body.model, with_logprobs=body.logprobs)
-    first = await streams.first_delta(turn.deltas)
-    if not body.stream:
-        answer = await streams.collect(envelope, first, turn.deltas)
-        return JSONResponse({**answer, "folkmoot": _provenance(turn)}, headers=_headers(turn))
-    chunks = streams.chunks(
-        envelope, first, turn.deltas, include_usage=body.wants_usage, more=lambda: _provenance(turn)
-    )
-    return _sse(chunks, _headers(turn))
-
-
-async def _answer_of_society(state: State, caller: Caller, debate: Debate, body: ChatRequest) -> Response:
-    envelope = Envelope.new(body.model)
+async def _ask_society(
+    body: ChatRequest, caller: Caller, state: State, slug: str, question: str, request_id: str | None
+) -> Response:
+    debate = await run_in_threadpool(_open_debate, state, caller, slug, question, body, request_id)
+    state.debates.ring()
     deltas = _report_deltas(state, caller, debate.id)
-    provenance = {"debate_id": debate.id}
-    headers = {"X-Folkmoot-Debate": debate.id}
+    return await _answer(body, Delta(), deltas, lambda: {"debate_id": debate.id})
+
+
+async def _ask_agent(
+    body: ChatRequest,
+    caller: Caller,
+    state: State,
+    history: Sequence[Message],
+    conversation_id: str | None,
+    request_id: str | None,
+) -> Response:
+    agent = await run_in_threadpool(_own_personal_agent, state, caller, body.model)
+    params = body.params()
+    if request_id is not None:
+        look = partial(answered_before, state.database, caller.user_id, request_id)
+        stored = await run_in_threadpool(look, question=history[-1].content, conversation_id=conversation_id)
+        if stored is not None:
+            return await _answer(body, Delta(), _stored_deltas(stored), partial(_provenance_of, stored))
+    turn = await agent.reply(history, params, conversation_id=conversation_id, request_id=request_id)
+    first = await streams.first_delta(turn.deltas)
+    return await _answer(body, first, turn.deltas, partial(_provenance, turn))
+
+
+async def _answer(
+    body: ChatRequest, first: Delta, deltas: AsyncGenerator[Delta, None], told: Callable[[], dict[str, Any]]
+) -> Response:
+    """The response; `told()` is what the answer rests on as far as that is known by now."""
+    envelope = Envelope.new(body.model, with_logprobs=body.logprobs)
     if not body.stream:
-        answer = await streams.collect(envelope, Delta(), deltas)
-        return JSONResponse({**answer, "folkmoot": provenance}, headers=headers)
-    chunks = streams.chunks(envelope, Delta(), deltas, include_usage=body.wants_usage, more=lambda: provenance)
-    return _sse(chunks, headers)
+        answer = await streams.collect(envelope, first, deltas)
+        return JSONResponse({**answer, "folkmoot": told()}, headers=_headers(told()))
+    chunks = streams.with_pings(streams.chunks(envelope, first, deltas, include_usage=body.wants_usage, more=told))
+    headers = {**SSE_HEADERS, **_headers(told())}
+    return StreamingResponse(chunks, media_type="text/event-stream", headers=headers)
 
 
 async def _report_deltas(state: State, caller: Caller, debate_id: str) -> AsyncGenerator[Delta, None]:
     told = await events.ended(state, caller, debate_id)
     if told["state"] == "failed":
-        raise BackendUnavailable(f"the debate failed: {told['error']}")
+        raise DebateFailed(f"the debate {debate_id} failed: {told['error']}")
     yield Delta(as_text(told))
-    yield Delta(finish_reason="stop")
+    yield Delta(finish_reason="stop", usage=_usage(told["positions"]))
 
 
-def _sse(chunks: AsyncGenerator[str, None], headers: dict[str, str]) -> StreamingResponse:
-    body = streams.with_pings(chunks)
-    return StreamingResponse(body, media_type="text/event-stream", headers={**SSE_HEADERS, **headers})
+def _usage(positions: Sequence[dict[str, Any]]) -> Usage | None:
+    """What the members wrote, as far as their models counted it. What they read is on no record: clients want a number,
+    and 0 is the one that adds nothing to a bill."""
+    counted = [position["completion_tokens"] for position in positions if position["completion_tokens"] is not None]
+    return Usage(0, sum(counted)) if counted else None
+
+
+async def _stored_deltas(stored: ChatMessage) -> AsyncGenerator[Delta, None]:
+    yield Delta(stored.content)
+    yield Delta(finish_reason="length" if stored.finish_reason == "length" else "stop")
 
 
 def _models(state: State, caller: Caller) -> list[dict[str, Any]]:
@@ -131,8 +157,9 @@ def _own_personal_agent(state: State, caller: Caller, model_id: str) -> Personal
 def _open_debate(
     state: State, caller: Caller, slug: str, question: str, body: ChatRequest, request_id: str | None
 ) -> Debate:
-    if body.logprobs:
-        raise InvalidInput("a society has no log-probabilities", param="logprobs")
+    for name in ("logprobs", "stop"):
+        if getattr(body, name):
+            raise UnsupportedParameter(f"unsupported parameter: a society takes no {name}", param=name)
     with state.database.session() as session:
         try:
             for_asker(session, user_id=caller.user_id, slug=slug)
@@ -162,10 +189,24 @@ def _provenance(turn: Turn) -> dict[str, Any]:
     }
 
 
-def _headers(turn: Turn) -> dict[str, str]:
-    headers = {"X-Folkmoot-Memories": ",".join(hit.id for hit in turn.hits)}
-    if turn.conversation_id is not None:
-        headers["X-Folkmoot-Conversation"] = turn.conversation_id
-    if turn.adapter_version_id is not None:
-        headers["X-Folkmoot-Adapter"] = turn.adapter_version_id
-    return headers
+def _provenance_of(stored: ChatMessage) -> dict[str, Any]:
+    return {
+        "conversation_id": stored.conversation_id,
+        "message_id": stored.id,
+        "memory_ids": stored.memory_ids,
+        "adapter": stored.adapter_version_id,
+    }
+
+
+def _headers(told: dict[str, Any]) -> dict[str, str]:
+    """What the body's `folkmoot` object says, for clients that show headers only."""
+    named = {name: told.get(key) for name, key in _HEADERS.items()}
+    memories = {"X-Folkmoot-Memories": ",".join(told["memory_ids"])} if "memory_ids" in told else {}
+    return {**memories, **{name: value for name, value in named.items() if value is not None}}
+
+
+_HEADERS = {
+    "X-Folkmoot-Conversation": "conversation_id",
+    "X-Folkmoot-Adapter": "adapter",
+    "X-Folkmoot-Debate": "debate_id",
+}

@@ -14,13 +14,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 from safetensors.numpy import save
 
 from agents.adapter_files import CONFIG, MAX_BYTES, WEIGHTS
 from agents.adapters import Adapter, AdapterStore, activate, read_adapter, roll_back, tensor_name, write_adapter
+from api.routes import agents as agent_routes
+from personal_data import database as database_module
 from personal_data.database import Database
-from personal_data.errors import AdapterError, LeaseLost, NotFound, StorageError
-from personal_data.records import AdapterVersion, Agent, Job, Model, User
+from personal_data.errors import AdapterError, Conflict, LeaseLost, NotFound, StorageError
+from personal_data.records import AdapterVersion, Agent, ChatMessage, Job, Model, User
 
 BASE = "b" * 64
 NAMES = [tensor_name("model.layers.0.self_attn.q_proj", part) for part in "AB"]
@@ -288,6 +292,16 @@ def test_a_changed_file_is_found(tmp_path: Path) -> None:
         store.verify(row)
 
 
+def test_a_changed_scale_is_found(tmp_path: Path) -> None:
+    store = AdapterStore(tmp_path)
+    row = version(*store.publish("agt_1", 1, adapter(), job_id="job_1", token=5))
+    config = store.path(row) / CONFIG
+    config.chmod(0o600)
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"lora_alpha": 64.0}))
+    with pytest.raises(AdapterError, match="digest"):
+        store.verify(row)
+
+
 def test_names_cannot_leave_the_folder(tmp_path: Path) -> None:
     store = AdapterStore(tmp_path / "adapters")
     for bad in ("../x", "/etc", "a/b", "", "x" * 65, "a\0b", "é"):
@@ -306,15 +320,22 @@ def test_a_full_disk_publishes_nothing(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["agt_1"]
 
 
-def test_garbage_is_what_nobody_names(tmp_path: Path) -> None:
-    store = AdapterStore(tmp_path)
-    paths = [store.publish("agt_1", number, adapter(), job_id="job_1", token=number)[0] for number in (1, 2, 3)]
+def test_garbage_is_what_no_row_names_and_no_lease_may_write(agent: SimpleNamespace, tmp_path: Path) -> None:
+    root = tmp_path / "adapters"
+    store = AdapterStore(root)
+    for number in (1, 2, 3):
+        store.publish("agt_1", number, adapter(), job_id=f"job_{number}", token=number)
+    published(agent, 1, token=1)
+    with agent.database.session() as session:
+        session.execute(sa.update(Job).where(Job.id == "job_2").values(state="leased", token=2))
     for token in (2, 9):
-        (tmp_path / f".tmp-job_1-{token}").mkdir()
-    removed = store.collect_garbage({2}, {paths[0]})
-    assert {folder.name for folder in removed} == {"3-3", ".tmp-job_1-9"}
-    assert {folder.name for folder in (tmp_path / "agt_1").iterdir()} == {"1-1", "2-2"}
-    assert AdapterStore(tmp_path / "nothing").collect_garbage(set(), set()) == []
+        (root / f".tmp-job_2-{token}").mkdir()
+    (root / "notes").mkdir()
+    removed = store.collect_garbage(agent.database)
+    assert {folder.name for folder in removed} == {"3-3", ".tmp-job_2-9"}
+    assert {folder.name for folder in (root / "agt_1").iterdir()} == {"1-1", "2-2"}
+    assert {entry.name for entry in root.iterdir()} == {"agt_1", ".tmp-job_2-2", "notes"}
+    assert AdapterStore(tmp_path / "nothing").collect_garbage(agent.database) == []
 
 
 _PUBLISHER = """
@@ -331,8 +352,8 @@ for number in range(1, 1000):
 """
 
 
-def test_kill_9_leaves_whole_folders_or_none(tmp_path: Path) -> None:
-    """8 publishers, killed at 8 moments: what has its final name verifies, what has not is garbage."""
+def test_kill_9_leaves_whole_folders_or_none(tmp_path: Path, database: Database) -> None:
+    """8 publishers, killed at 8 moments: what has its final name verifies, and all of it is garbage without a row."""
     whole = 0
     for moment in range(8):
         root = tmp_path / str(moment)
@@ -349,8 +370,9 @@ def test_kill_9_leaves_whole_folders_or_none(tmp_path: Path) -> None:
         for folder in sorted((root / "agt_1").glob("*")) if (root / "agt_1").exists() else ():
             read_adapter(folder, base_sha256=BASE)
             whole += 1
-        AdapterStore(root).collect_garbage(set(), {f"agt_1/{n}-7" for n in range(1000)})
-        assert not list(root.glob(".tmp-*"))
+        AdapterStore(root).collect_garbage(database)
+        assert [entry.name for entry in root.iterdir() if entry.name != "agt_1"] == []
+        assert list((root / "agt_1").glob("*")) == []
     assert whole
 
 
@@ -360,7 +382,8 @@ def test_kill_9_leaves_whole_folders_or_none(tmp_path: Path) -> None:
 @pytest.fixture
 def agent(any_database: Database) -> SimpleNamespace:
     with any_database.session() as session:
-        session.add(Model(name="nursery", kind="engine", base="builtin:nursery", lineage="builtin:nursery"))
+        for name in ("nursery", "other"):
+            session.add(Model(name=name, kind="engine", base=f"builtin:{name}", lineage=f"builtin:{name}"))
         session.add(User(id="usr_1", handle="ada", name="Ada"))
         session.flush()
         session.add(Agent(id="agt_1", user_id="usr_1", handle="ada", model="nursery"))
@@ -373,7 +396,9 @@ def agent(any_database: Database) -> SimpleNamespace:
     return SimpleNamespace(database=any_database, id="agt_1")
 
 
-def published(agent: SimpleNamespace, number: int, *, token: int, parent: str | None = None) -> str:
+def published(
+    agent: SimpleNamespace, number: int, *, token: int, parent: str | None = None, model: str = "nursery"
+) -> str:
     with agent.database.session() as session:
         row = AdapterVersion(
             id=f"adv_{number}",
@@ -382,11 +407,12 @@ def published(agent: SimpleNamespace, number: int, *, token: int, parent: str | 
             job_id=f"job_{number}",
             token=token,
             parent_id=parent,
+            model=model,
             path=f"agt_1/{number}-{token}",
             sha256="a" * 64,
             base_sha256=BASE,
         )
-        activate(session, agent_id=agent.id, version=row, token=token)
+        activate(session, row)
     return f"adv_{number}"
 
 
@@ -406,6 +432,77 @@ def test_activation_moves_the_pointer_and_the_fence(agent: SimpleNamespace) -> N
     assert live(agent) == (second, 8)
     with agent.database.session() as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(AdapterVersion)) == 2
+
+
+def test_a_version_goes_live_only_on_top_of_what_it_was_trained_on(agent: SimpleNamespace) -> None:
+    first = published(agent, 1, token=1)
+    with agent.database.session() as session:
+        roll_back(session, agent_id=agent.id)
+    with pytest.raises(Conflict, match="another version was made live"):
+        published(agent, 2, token=2, parent=first)
+    with pytest.raises(Conflict, match="moved to model 'nursery' while this was trained for 'other'"):
+        published(agent, 3, token=3, model="other")
+    assert live(agent) == (None, 1)
+    with agent.database.session() as session:
+        assert session.scalars(sa.select(AdapterVersion.id)).all() == [first]
+
+
+def test_a_version_for_another_model_cannot_be_rolled_back_to(agent: SimpleNamespace) -> None:
+    first = published(agent, 1, token=1)
+    with agent.database.session() as session:
+        roll_back(session, agent_id=agent.id, number=0)
+        session.execute(sa.update(Agent).values(model="other"))
+    told = "version 1 is for model 'nursery'; this agent is on 'other' now"
+    with pytest.raises(Conflict, match=told), agent.database.session() as session:
+        roll_back(session, agent_id=agent.id, number=1)
+    assert live(agent) == (None, 1)
+    with agent.database.session() as session:
+        session.execute(sa.update(Agent).values(model="nursery"))
+        roll_back(session, agent_id=agent.id, number=1)
+    assert live(agent) == (first, 1)
+
+
+@pytest.mark.parametrize("any_database", ["postgresql"], indirect=True)
+def test_an_agent_cannot_move_while_a_version_goes_live(agent: SimpleNamespace) -> None:
+    """PostgreSQL lets a publisher commit between what the move has read and what it writes; SQLite does not."""
+    with pytest.raises(Conflict, match="fits its present model only"), agent.database.session() as session:
+        row = session.get_one(Agent, agent.id)
+        published(agent, 1, token=1)
+        agent_routes._move(session, row, "other")
+    assert live(agent) == ("adv_1", 1)
+
+
+def test_versions_from_before_belong_to_their_agents_model(any_database: Database) -> None:
+    """The second revision, on a database that the first one made."""
+    if any_database.is_sqlite:
+        any_database.dispose()
+        Path(any_database.url.removeprefix("sqlite:///")).unlink()
+    with any_database.engine.begin() as connection:
+        if not any_database.is_sqlite:
+            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+            connection.exec_driver_sql("CREATE SCHEMA public")
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(Path(database_module.__file__).with_name("migrations")))
+        command.upgrade(config, "0001")
+        for statement in BEFORE.strip().splitlines():
+            connection.exec_driver_sql(statement)
+    any_database.migrate()
+    with any_database.session() as session:
+        assert session.get_one(AdapterVersion, "v").model == "m"
+        assert session.get_one(Agent, "a").live_version_id == "v"
+        assert session.get_one(ChatMessage, "t").adapter_version_id == "v"
+
+
+BEFORE = """
+INSERT INTO users (id, handle, name, admin, created_at) VALUES ('u', 'u', 'U', false, 0)
+INSERT INTO models (name, kind, lineage, created_at) VALUES ('m', 'engine', 'l', 0)
+INSERT INTO agents (id, user_id, handle, model, fence, instructions, created_at) VALUES ('a', 'u', 'a', 'm', 1, '[]', 0)
+INSERT INTO conversations (id, user_id, agent_id, created_at) VALUES ('c', 'u', 'a', 0)
+INSERT INTO jobs (id, kind, user_id, subject_id, idempotency_key, payload, state, token, attempts, max_attempts, not_before, cancel_requested, progress, created_at) VALUES ('j', 'improve', 'u', 'a', 'k', '{}', 'done', 1, 1, 5, 0, false, '{}', 0)
+INSERT INTO adapter_versions (id, agent_id, number, job_id, token, path, sha256, base_sha256, evaluation, created_at) VALUES ('v', 'a', 1, 'j', 1, 'a/1-1', 's', 'b', '{}', 0)
+UPDATE agents SET live_version_id = 'v'
+INSERT INTO messages (id, conversation_id, user_id, seq, role, content, memory_ids, adapter_version_id, created_at) VALUES ('t', 'c', 'u', 0, 'assistant', 'hi', '[]', 'v', 0)
+"""  # noqa: E501
 
 
 def test_rolling_back(agent: SimpleNamespace) -> None:

@@ -12,10 +12,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from agents.backend import AdapterRef
+from agents.backend import TOO_LONG, AdapterRef
 from agents.endpoint import EndpointBackend
 from agents.messages import Delta, Message, SamplingParams
-from personal_data.errors import BackendError, BackendTimeout, BackendUnavailable
+from personal_data.errors import (
+    BackendError,
+    BackendTimeout,
+    BackendUnavailable,
+    FolkmootError,
+    Overloaded,
+    RequestRefused,
+)
 from tests.agents.running import TOKEN, Running
 
 ASK = [Message("system", "You are Ada's agent."), Message("user", "What is the time? \ud800")]
@@ -75,16 +82,19 @@ def test_an_adapter_that_is_gone(server: Running, tmp_path: Path) -> None:
     ref = AdapterRef("gone", tmp_path / "gone")
     with pytest.raises(BackendError, match="missing") as caught:
         run(server.url, lambda backend: backend.complete(ASK, WARM, adapter=ref))
-    assert caught.value.status == 400
+    assert type(caught.value) is BackendError  # no fault of the request
 
 
 def test_refusals_carry_the_servers_words(server: Running) -> None:
-    with pytest.raises(BackendError, match="context length") as caught:
+    with pytest.raises(RequestRefused, match="context length") as refused:
         run(server.url, lambda backend: backend.complete(ASK, SamplingParams(max_tokens=1000)))
-    assert caught.value.status == 400
+    assert (refused.value.status, refused.value.code) == (400, TOO_LONG)
+    with pytest.raises(RequestRefused, match="temperature") as refused:
+        run(server.url, lambda backend: backend.complete(ASK, SamplingParams(temperature=3.0)))
+    assert (refused.value.status, refused.value.code) == (400, "invalid_value")
     with pytest.raises(BackendError, match="token is missing") as caught:
         run(server.url, lambda backend: backend.complete(ASK, WARM), key="guess")
-    assert caught.value.status == 401
+    assert (type(caught.value), caught.value.status) == (BackendError, 401)
 
 
 def test_a_busy_server_is_asked_again(server: Running) -> None:
@@ -106,7 +116,18 @@ def _event(**choice: object) -> bytes:
 
 
 _HELLO = _event(delta={"content": "hello"}, finish_reason=None)
+_ODD = _event(
+    delta={"content": "a\ud800\0b"},
+    finish_reason=None,
+    logprobs={"content": [{"token": "\0", "logprob": -1.0, "top_logprobs": []}]},
+)
 _END = _event(delta={}, finish_reason="stop")
+_VLLM = {
+    "message": "This model's maximum context length is 4096 tokens. However, you requested 5000.",
+    "type": "BadRequestError",
+    "param": None,
+    "code": 400,
+}
 _FAULTS = {
     "cut": (200, [_HELLO], BackendUnavailable, True),
     "no-done": (200, [_HELLO, _END], BackendUnavailable, False),
@@ -116,9 +137,13 @@ _FAULTS = {
     "shape": (200, [b'data: {"choices": [7]}\n\n'], BackendUnavailable, False),
     "text": (200, [_event(delta={"content": 7}, finish_reason=None)], BackendUnavailable, False),
     "endless": (200, [b"data: " + b"x" * (5 << 20)], BackendUnavailable, True),
+    "odd": (200, [_ODD, _END, b"data: [DONE]\n\n"], None, False),
     "list": (200, [b"data: []\n\n"], BackendUnavailable, False),
     "slow": (200, [_HELLO, b"SLEEP"], BackendTimeout, False),
-    "500": (500, [b"<html>oops"], BackendError, False),
+    "400": (400, [json.dumps({"error": _VLLM}).encode()], RequestRefused, False),
+    "422": (422, [b'{"detail": "what?"}'], RequestRefused, False),
+    "429": (429, [b"{}"], Overloaded, False),
+    "500": (500, [b"<html>\noops\0"], BackendError, False),
     "503": (503, [b'{"error": "warming up"}'], BackendUnavailable, False),
     "504": (504, [b"{}"], BackendTimeout, False),
     "302": (302, [b""], BackendError, False),
@@ -159,13 +184,22 @@ def faulty() -> Iterator[str]:
         listener.shutdown()
 
 
-@pytest.mark.parametrize("fault", _FAULTS)
+@pytest.mark.parametrize("fault", [fault for fault, (_, _, expected, _) in _FAULTS.items() if expected])
 def test_faults_are_told_apart(faulty: str, fault: str) -> None:
     expected = _FAULTS[fault][2]
-    with pytest.raises(BackendError) as caught:
-        run(f"{faulty}/{fault}", lambda backend: backend.complete(ASK, WARM), timeout_s=0.5 if fault == "slow" else 60)
+    timeout_s = 0.5 if fault in ("slow", "429") else 60
+    with pytest.raises(FolkmootError) as caught:
+        run(f"{faulty}/{fault}", lambda backend: backend.complete(ASK, WARM), timeout_s=timeout_s)
     assert type(caught.value) is expected
     assert len(str(caught.value).splitlines()) == 1
+    if isinstance(caught.value, RequestRefused):
+        assert caught.value.code == (TOO_LONG if fault == "400" else None)
+
+
+def test_odd_text_is_made_storable_and_missing_usage_stays_missing(faulty: str) -> None:
+    whole = run(f"{faulty}/odd", lambda backend: backend.complete(ASK, WARM))
+    assert (whole.text, whole.usage) == ("a\ufffd\ufffdb", None)
+    assert whole.logprobs[0].token == "\ufffd"
 
 
 def test_a_closed_stream_frees_the_row(server: Running) -> None:

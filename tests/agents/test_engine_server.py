@@ -226,6 +226,8 @@ REFUSED = [
     ({"temperature": "warm"}, 400, "invalid_value", "temperature"),
     ({"top_p": 0}, 400, "invalid_value", "top_p"),
     ({"n": 9}, 400, "invalid_value", "n"),
+    ({"n": 10**9}, 400, "invalid_value", "n"),
+    ({"top_k": 10**30}, 400, "invalid_value", "top_k"),
     ({"stop": [""]}, 400, "invalid_value", "stop"),
     ({"top_logprobs": 21, "logprobs": True}, 400, "invalid_value", "top_logprobs"),
 ]
@@ -258,7 +260,29 @@ def test_neutral_values_are_accepted(server: Running) -> None:
     assert reply.choices[0].message.content == plain.choices[0].message.content
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"model": ' + b"[" * 100_000, b"\xff\xfe"])
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [({"prompt": []}, "prompt"), ({"prompt": [[]]}, "prompt"), ({"prompt": ["x"] * 9}, "prompt"), ({"n": 10**9}, "n")],
+    ids=["none", "empty", "too-many", "samples"],
+)
+def test_prompts_that_cannot_be_served(server: Running, change: dict, param: str) -> None:
+    body = {"model": "tiny", "prompt": "x", "max_tokens": 1, **change}
+    reply = httpx.post(f"{server.url}/v1/completions", json=body, headers=_auth())
+    assert reply.status_code == 400
+    assert (reply.json()["error"]["code"], reply.json()["error"]["param"]) == ("invalid_value", param)
+
+
+def test_a_top_k_beyond_the_vocabulary_hides_nothing(server: Running) -> None:
+    asked = {"model": "tiny", "messages": ASK, "max_tokens": 12, "temperature": 1, "seed": 5}
+    whole = server.client.chat.completions.create(**asked).choices[0].message.content
+    wide = server.client.chat.completions.create(**asked, extra_body={"top_k": 2**62}).choices[0].message.content
+    assert wide == whole
+
+
+DEEP = b'{"model": "tiny", "messages": ' + b"[" * 700 + b"]" * 700 + b"}"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"model": ' + b"[" * 100_000, DEEP, b"\xff\xfe"])
 def test_bodies_that_are_no_json(server: Running, body: bytes) -> None:
     reply = httpx.post(f"{server.url}/v1/chat/completions", content=body, headers=_auth())
     assert reply.status_code == 400
@@ -344,16 +368,20 @@ def test_cancelled_clients_leave_nothing_behind(server: Running) -> None:
 
 
 def test_a_full_queue_says_when_to_come_back(server: Running) -> None:
-    """16 requests that each fill every row: one runs, 8 may wait."""
-    body = {"model": "tiny", "messages": ASK, "max_tokens": 60, "n": 8, "temperature": 1}
-    url = f"{server.url}/v1/chat/completions"
-    with ThreadPoolExecutor(16) as pool:
-        replies = list(pool.map(lambda _: httpx.post(url, json=body, headers=_auth(), timeout=120), range(16)))
-    statuses = [reply.status_code for reply in replies]
-    assert set(statuses) == {200, 429}
-    busy = replies[statuses.index(429)]
+    """8 prompts that each fill every row for long: while one runs, 7 wait, and 8 may."""
+    url = f"{server.url}/v1/completions"
+    body = {"model": "tiny", "prompt": ["What is the time?"] * 8, "max_tokens": 200, "n": 8, "temperature": 1}
+    with (
+        httpx.Client(headers=_auth(), timeout=120) as client,
+        client.stream("POST", url, json={**body, "stream": True}) as running,
+    ):
+        next(running.iter_raw())
+        busy = client.post(url, json=body)
+        more = client.post(url, json={**body, "prompt": "x", "max_tokens": 1, "n": 1})
+    assert busy.status_code == 429
     assert int(busy.headers["retry-after"]) >= 1
     assert busy.json()["error"]["code"] == "queue_full"
+    assert more.status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import BPE
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 from agents.engine.base import Base, base_digest, load_base
 from agents.engine.generation import Batch, Prompt, generate
@@ -18,6 +33,7 @@ from agents.engine.text import TextStream
 from agents.messages import Message, SamplingParams
 from personal_data.errors import ConfigurationError, InvalidInput
 from tests.agents import tiny
+from tests.agents.running import ROOT
 
 IDS = [list(range(3, 3 + size)) for size in (5, 30, 2, 9, 17, 1)]
 
@@ -109,13 +125,22 @@ def test_end_tokens_and_limits(qwen3_folder: Path) -> None:
 # -- text ----------------------------------------------------------------------------------------------------------
 
 
+def _bytes(ids: Sequence[int]) -> str:
+    return bytes(ids).decode("utf-8", "replace")
+
+
+_FALLBACK = Tokenizer(BPE({f"<0x{byte:02X}>": byte for byte in range(256)}, [], byte_fallback=True))
+_FALLBACK.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+
+
+@pytest.mark.parametrize("decode", [_bytes, _FALLBACK.decode], ids=["bytes", "fallback"])
 @settings(max_examples=60, deadline=None)
 @given(text=st.text(max_size=60), stop=st.lists(st.text(min_size=1, max_size=6), max_size=2))
-def test_pieces_make_the_whole_text(text: str, stop: list[str]) -> None:
-    """Tokens are single bytes: every character beyond ASCII is split."""
+def test_pieces_make_the_whole_text(decode: Callable[[Sequence[int]], str], text: str, stop: list[str]) -> None:
+    """Tokens are single bytes: every character beyond ASCII is split. Llama 2, Mistral and Gemma fall back to such."""
     data = list(text.encode("utf-8", "replace"))
     text = bytes(data).decode()
-    running = TextStream(lambda ids: bytes(ids).decode("utf-8", "replace"), stop)
+    running = TextStream(decode, stop)
     pieces = []
     for token in data:
         pieces.append(running.push(token))
@@ -136,9 +161,17 @@ def test_pieces_make_the_whole_text(text: str, stop: list[str]) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=40))
 def test_broken_bytes_lose_nothing(data: bytes) -> None:
-    running = TextStream(lambda ids: bytes(ids).decode("utf-8", "replace"))
+    running = TextStream(_bytes)
     shown = "".join([running.push(token) for token in data]) + running.finish()
     assert shown == data.decode("utf-8", "replace")
+
+
+def test_a_character_of_several_byte_tokens_is_shown_whole() -> None:
+    running = TextStream(_FALLBACK.decode)
+    assert [running.push(token) for token in "a😀é".encode()] == ["a", "", "", "", "😀", "", "é"]
+    assert [running.push(token) for token in "\ufffd!".encode()] == ["", "", "", "\ufffd!"]
+    assert [running.push(token) for token in "東".encode()[:2]] == ["", ""]
+    assert set(running.finish()) == {"\ufffd"}
 
 
 def test_stop_strings_are_held_back() -> None:
@@ -169,7 +202,10 @@ def test_draws_follow_the_distribution() -> None:
         (SamplingParams(temperature=1.0, top_p=0.5), {0}),
         (SamplingParams(temperature=1.0, top_p=0.51), {0, 1}),
         (SamplingParams(temperature=1.0, top_p=0.9, top_k=1), {0}),
+        (SamplingParams(temperature=1.0, top_p=0.6, top_k=2), {0}),  # 0.5 of the 0.8 that the two best hold
+        (SamplingParams(temperature=1.0, top_k=10**30), {0, 1, 2, 3}),
         (SamplingParams(temperature=0.0), {0}),
+        (SamplingParams(temperature=1e-60), {0}),
     ],
 )
 def test_truncation(params: SamplingParams, allowed: set[int]) -> None:
@@ -267,6 +303,49 @@ def test_bases_that_cannot_be_loaded(tmp_path: Path) -> None:
     for base, told in (("builtin:other", "only built-in"), (str(tmp_path / "none"), "missing"), ("no//hub", "hub")):
         with pytest.raises(ConfigurationError, match=told):
             load_base(base)
+
+
+def test_bases_that_the_engine_cannot_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No context length, no linear layers, layers without attention, and a hub that fails without a word."""
+    words = tiny.tokenizer()
+    bloom = BloomConfig(vocab_size=len(words), hidden_size=32, n_layer=1, n_head=2)
+    gpt2 = GPT2Config(vocab_size=len(words), n_embd=32, n_layer=1, n_head=2, n_positions=64)
+    tiny.save(BloomForCausalLM(bloom), words, tmp_path / "bloom")
+    tiny.save(GPT2LMHeadModel(gpt2), words, tmp_path / "gpt2")
+    hybrid = tiny.save_qwen3(tmp_path / "hybrid") / "config.json"
+    hybrid.write_text(json.dumps({**json.loads(hybrid.read_text()), "layer_types": ["full_attention", "conv"]}))
+
+    def fails(*_: object, **__: object) -> str:
+        raise OSError
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
+    refused = {
+        str(tmp_path / "bloom"): "max_position_embeddings",
+        str(tmp_path / "gpt2"): "nn.Linear",
+        str(tmp_path / "hybrid"): "decoder of attention layers",
+        "owner/away": "OSError",
+    }
+    for base, told in refused.items():
+        with pytest.raises(ConfigurationError, match=told) as caught:
+            load_base(base)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_hub_id_is_loaded_from_the_hubs_cache(tmp_path: Path) -> None:
+    """The cache as a download leaves it. A process of its own: the hub's library reads its variables at import."""
+    revision = "c0ffee" + "0" * 34
+    cached = tmp_path / "hub" / "models--owner--tiny"
+    folder = tiny.save_qwen3(cached / "snapshots" / revision)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(revision)
+    script = "from agents.engine.base import load_base; base = load_base('owner/tiny'); print(base.name, base.sha256)"
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        environment.pop(name, None)
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.stdout.split() == ["owner/tiny", base_digest(str(folder))], ended.stderr
 
 
 def test_weights_with_a_hole_are_refused(tmp_path: Path) -> None:

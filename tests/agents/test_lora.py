@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, OPTConfig, OPTForCausalLM, Qwen2MoeConfig, Qwen2MoeForCausalLM
 
 from agents.adapters import Adapter, read_adapter, tensor_name, write_adapter
 from agents.engine.base import Base, load_base
@@ -16,6 +16,7 @@ from agents.engine.generation import Batch, Prompt, generate
 from agents.engine.lora import AdapterStack
 from agents.messages import SamplingParams
 from personal_data.errors import AdapterError
+from tests.agents import tiny
 
 RANKS = (4, 8, 3, 1)
 PROMPTS = [list(range(3, 3 + size)) for size in (5, 11, 2, 7, 19)]
@@ -80,6 +81,36 @@ def test_logits_equal_peft(folder: Path, tmp_path: Path) -> None:
     assert (logits(base, stack, [1, 0], rows)[0] - theirs[0]).abs().max() < 1e-5
 
 
+def flattening(kind: str, folder: Path) -> Path:
+    """A saved tiny model some of whose linear layers see rows and tokens as one dimension."""
+    words = tiny.tokenizer()
+    torch.manual_seed(4)
+    if kind == "opt":
+        narrow = {"hidden_size": 32, "word_embed_proj_dim": 32, "ffn_dim": 48, "max_position_embeddings": 64}
+        deep = {"num_hidden_layers": 2, "num_attention_heads": 4, "init_std": 0.2, "vocab_size": len(words)}
+        return tiny.save(OPTForCausalLM(OPTConfig(**narrow, **deep)), words, folder)
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    more = {"shared_expert_intermediate_size": 24, "tie_word_embeddings": True, "vocab_size": len(words)}
+    return tiny.save(Qwen2MoeForCausalLM(Qwen2MoeConfig(**{**tiny.SIZES, **experts, **more})), words, folder)
+
+
+@pytest.mark.parametrize("kind", ["opt", "mixture-of-experts"])
+def test_rows_stay_apart_where_a_model_flattens_them(kind: str, tmp_path: Path) -> None:
+    base, stack = loaded(flattening(kind, tmp_path / "base"))
+    adapters = [random_adapter(stack, rank=rank, seed=rank) for rank in (2, 5)]
+    rows = [PROMPTS[1], PROMPTS[1][::-1], PROMPTS[1]]
+    for slot, adapter in enumerate(adapters, start=1):
+        stack.load(slot, adapter)
+    mixed = logits(base, stack, [2, 0, 1], rows)
+    assert (mixed[1] - logits(base, stack, [0, 0, 0], rows)[1]).abs().max() < 1e-4
+    for row, slot in ((0, 2), (2, 1)):
+        write_adapter(tmp_path, adapters[slot - 1])
+        peft = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), tmp_path)
+        with torch.no_grad():
+            theirs = peft(torch.tensor([rows[row]])).logits[0]
+        assert (mixed[row] - theirs).abs().max() < 1e-4
+
+
 def test_reads_what_peft_saves(folder: Path, tmp_path: Path) -> None:
     config = LoraConfig(r=6, lora_alpha=9, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
     peft = get_peft_model(AutoModelForCausalLM.from_pretrained(folder), config).eval()
@@ -94,6 +125,13 @@ def test_reads_what_peft_saves(folder: Path, tmp_path: Path) -> None:
     with torch.no_grad():
         theirs = peft(torch.tensor([PROMPTS[4]])).logits
     assert (logits(base, stack, [2], [PROMPTS[4]]) - theirs).abs().max() < 1e-5
+
+
+def test_an_adapter_that_needs_another_base_weight_is_refused(qwen3_folder: Path, tmp_path: Path) -> None:
+    config = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM", init_lora_weights="pissa")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(qwen3_folder), config).save_pretrained(tmp_path)
+    with pytest.raises(AdapterError, match="init_lora_weights 'pissa'"):
+        read_adapter(tmp_path, base_sha256=load_base(str(qwen3_folder)).sha256)
 
 
 def test_base_rows_are_the_bare_base(folder: Path) -> None:

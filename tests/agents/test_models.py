@@ -32,17 +32,19 @@ def settings(**more: object) -> Settings:
 def test_each_kind_has_its_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOUD_KEY", "k")
     configured = settings(engines={"small": "http://127.0.0.1:1"}, engine_token="t")
-    engine, served, cloud = (build_backend(configured, name) for name in ("small", "served", "cloud"))
+    engine, served, bare, cloud = (build_backend(configured, name) for name in ("small", "served", "bare", "cloud"))
     assert isinstance(engine, EndpointBackend)
     assert engine.model == "small"
     assert isinstance(served, EndpointBackend)
     assert served.model == "big"
+    assert isinstance(bare, EndpointBackend)
+    assert bare.model == "bare", "what its server calls it, where nothing else is said"
     assert isinstance(cloud, ProviderBackend)
     assert cloud.model == "openai/x"
 
 
 def test_what_is_not_configured_is_told() -> None:
-    with pytest.raises(ConfigurationError, match="bare, cloud, served, small"):
+    with pytest.raises(ConfigurationError, match="bare, cloud, nursery, served, small"):
         build_backend(settings(), "huge")
     with pytest.raises(ConfigurationError, match="folkmoot serve"):
         build_backend(settings(), "small")
@@ -88,4 +90,4 @@ def test_rows_follow_the_settings(any_database: Database) -> None:
         rows = {row.name: (row.kind, row.base, row.lineage) for row in session.scalars(sa.select(Model))}
     assert rows["small"] == ("engine", "org/other", "org/other")
     assert rows["cloud"] == ("provider", None, "openai/x")
-    assert set(rows) == set(MODELS)
+    assert set(rows) == {*MODELS, "nursery"}

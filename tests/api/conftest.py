@@ -70,7 +70,7 @@ def serving(settings: Settings) -> Iterator[str]:
     """The API of these settings over a real socket, in a thread."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(create_app(settings), loop="asyncio", log_level="warning", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

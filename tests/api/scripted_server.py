@@ -1,8 +1,9 @@
 """A small OpenAI-compatible server whose model does as the last message tells it: for faults that no real model has.
 
-`say TEXT` answers TEXT word by word, `die after TEXT` breaks the connection mid-answer, `refuse` is HTTP 400, `never`
-does not answer before `release` is set, `surrogate` streams half a character, `solve` ends with `answer: 42`. Anything
-else is echoed. It also embeds, by hashing. What it was sent stays in `requests`.
+`say TEXT` answers TEXT word by word, `die after TEXT` breaks the connection mid-answer, `refuse CODE` is HTTP 400,
+`never` does not answer before `release` is set, `surrogate` streams half a character, `solve` ends with `answer: 42`,
+`count` tells how many requests there were, `uncounted TEXT` answers without usage. Anything else is echoed. It also
+embeds, by hashing, and has a page under /page. What it was sent stays in `requests`.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        if self.path.startswith("/page"):
+            return self._send(200, "text/html", b"<p>Not what you think.</p>")
         self._json(200, {"status": "ok", "object": "list", "data": [{"id": "scripted", "object": "model"}]})
 
     def do_POST(self) -> None:
@@ -71,28 +74,31 @@ class _Handler(BaseHTTPRequestHandler):
     def _chat(self, body: dict[str, Any]) -> None:
         told = body["messages"][-1]["content"]
         if told.startswith("refuse"):
-            return self._json(400, {"error": {"message": "the model refuses", "type": "invalid_request_error"}})
+            refusal = {"message": "the model refuses", "type": "invalid_request_error", "code": told.split()[1]}
+            return self._json(400, {"error": refusal})
         if told.startswith("never"):
             self._server.release.wait(60)
-        pieces = _pieces(told)
+        pieces = [str(len(self._server.requests))] if told == "count" else _pieces(told)
         if not body.get("stream"):
             return self._json(200, _completion(body["model"], "".join(pieces)))
-        self._stream(body, pieces, dies=told.startswith("die"))
+        self._stream(_chunks(body["model"], pieces, dies=told.startswith("die"), counted=not told.startswith("unc")))
 
-    def _stream(self, body: dict[str, Any], pieces: list[str], *, dies: bool) -> None:
+    def _stream(self, chunks: Iterator[str]) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
-        for chunk in _chunks(body["model"], pieces, dies=dies):
+        for chunk in chunks:
             self.wfile.write(f"data: {chunk}\n\n".encode())
             self.wfile.flush()
 
     def _json(self, status: int, data: dict[str, Any]) -> None:
-        payload = json.dumps(data).encode()
+        self._send(status, "application/json", json.dumps(data).encode())
+
+    def _send(self, status: int, kind: str, payload: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()
         self.wfile.write(payload)
@@ -104,11 +110,11 @@ def _pieces(told: str) -> list[str]:
         return ["half \ud83d", " a character"]
     if first.startswith("solve"):
         return ["six times seven\n", "answer: 42"]
-    text = first.removeprefix("say ").removeprefix("die after ")
+    text = first.removeprefix("say ").removeprefix("die after ").removeprefix("uncounted ")
     return [piece + " " for piece in text.split(" ")[:-1]] + [text.split(" ")[-1]]
 
 
-def _chunks(model: str, pieces: list[str], *, dies: bool) -> Iterator[str]:
+def _chunks(model: str, pieces: list[str], *, dies: bool, counted: bool) -> Iterator[str]:
     head = {"id": "scripted-1", "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
 
     def choice(delta: dict[str, str], reason: str | None) -> dict[str, Any]:
@@ -120,7 +126,8 @@ def _chunks(model: str, pieces: list[str], *, dies: bool) -> Iterator[str]:
     if dies:
         return
     yield json.dumps({**head, "choices": [choice({}, "stop")]})
-    yield json.dumps({**head, "choices": [], "usage": _usage(pieces)})
+    if counted:
+        yield json.dumps({**head, "choices": [], "usage": _usage(pieces)})
     yield "[DONE]"
 
 

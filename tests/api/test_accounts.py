@@ -11,7 +11,7 @@ from api import keys
 from api.client import Client
 from personal_data.database import Database
 from personal_data.errors import Conflict, InvalidInput, NotFound, Unauthorized
-from personal_data.records import Key
+from personal_data.records import Key, Model
 from tests.api.conftest import Person, Platform
 
 
@@ -41,6 +41,23 @@ def test_a_first_key_that_the_database_does_not_know_is_replaced(database: Datab
         assert keys.authenticate(session, found).admin
 
 
+def test_two_folders_on_one_database_keep_their_first_keys(database: Database, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        keys.bootstrap(database, folder)
+    before = [keys.read_bootstrap_key(folder) for folder in (here, there)]
+    (here / keys.BOOTSTRAP_FILE).unlink()
+    for folder in (here, there):
+        keys.bootstrap(database, folder)
+    after = [keys.read_bootstrap_key(folder) for folder in (here, there)]
+    assert before[1] == after[1] and before[0] != after[0]
+    with database.reading() as session:
+        assert all(keys.authenticate(session, str(key)).admin for key in after)
+        with pytest.raises(Unauthorized):
+            keys.authenticate(session, str(before[0]))
+
+
 def test_a_new_person_has_a_key_and_an_agent(platform: Platform, ada: Person) -> None:
     assert ada.client.me()["handle"] == ada.handle
     assert ada.client.agent()["model"] == "scripted"
@@ -56,6 +73,13 @@ def test_only_the_administrator_adds_people(platform: Platform, ada: Person) -> 
         platform.admin.add_user(ada.handle, "Another Ada")
     with pytest.raises(InvalidInput):
         platform.admin.add_user("Ada Lovelace", "Ada")
+
+
+def test_a_model_that_is_configured_no_more_takes_nobody_in(platform: Platform) -> None:
+    with platform.database.session() as session:
+        session.add(Model(name="sold", kind="engine", base="a/b", lineage="a/b"))
+    with pytest.raises(InvalidInput, match=r"there are: gone, .*scripted"):
+        platform.admin.add_user("eve", "Eve", model="sold")
 
 
 def test_a_revoked_key_opens_nothing_from_that_moment(platform: Platform, ada: Person) -> None:

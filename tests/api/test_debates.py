@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import select, update
@@ -78,20 +79,22 @@ def test_a_running_debate_can_be_stopped(platform: Platform, ada: Person) -> Non
 def test_a_revoked_key_cuts_an_open_stream(platform: Platform, ada: Person) -> None:
     phone = ada.client.add_key("phone")
     asked = ada.client.ask(platform.moot(ada), "never answer this")
+    open_now = threading.Event()
     seen: list[str] = []
 
     def follow() -> None:
         with Client(platform.url, phone["key"]) as client:
-            seen.extend(name for name, _ in client.debate_events(asked["id"]))
+            for name, _ in client.debate_events(asked["id"]):
+                seen.append(name)
+                open_now.set()
 
-    reader = threading.Thread(target=follow)
-    reader.start()
-    while not seen and not _leased(platform, asked["id"]):
-        time.sleep(0.02)
-    ada.client.revoke_key(phone["id"])
-    reader.join(10)
-    assert not reader.is_alive()
-    assert "done" not in seen
+    with ThreadPoolExecutor() as pool:
+        reader = pool.submit(follow)
+        reader.add_done_callback(lambda _: open_now.set())
+        open_now.wait()
+        ada.client.revoke_key(phone["id"])
+        reader.result()
+    assert seen == ["opened"]
     ada.client.cancel_debate(asked["id"])
 
 
@@ -123,13 +126,12 @@ def _undo_the_end(platform: Platform, debate_id: str, *, keep: str) -> None:
         session.execute(job.values(state="leased", lease_until=1.0, finished_at=None, result=None))
 
 
-def _leased(platform: Platform, debate_id: str) -> bool:
-    with platform.database.reading() as session:
-        return session.scalars(select(Job.state).where(Job.subject_id == debate_id)).one() == "leased"
-
-
 def _wait_until_leased(platform: Platform, debate_id: str) -> None:
-    while not _leased(platform, debate_id):
+    job = select(Job.state).where(Job.subject_id == debate_id)
+    while True:
+        with platform.database.reading() as session:
+            if session.scalars(job).one() == "leased":
+                return
         time.sleep(0.02)
 
 

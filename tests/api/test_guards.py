@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from api.client import Client
 from api.guards import MAX_BODY_BYTES
 from api.main import create_app
-from personal_data.errors import ConfigurationError
+from personal_data.errors import BackendError, ConfigurationError
 from personal_data.settings import Settings
 from tests.api.conftest import Person, Platform
 
@@ -23,6 +24,14 @@ def test_a_foreign_host_is_421(platform: Platform, ada: Person, host: str) -> No
     assert answer.status_code in (400, 421)
     if answer.status_code == 421:
         assert answer.json()["error"]["code"] == "wrong_host"
+
+
+def test_a_client_that_is_not_welcome_hears_why(platform: Platform) -> None:
+    with Client(platform.url) as client:
+        assert client.ready() == {"database": True, "embedder": True, "index": True}
+        client._http.headers["Host"] = "evil.example"
+        with pytest.raises(BackendError, match="does not answer to that Host"):
+            client.ready()
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:8420", "[::1]:8420", "[::1]"])
@@ -38,10 +47,10 @@ def test_binding_beyond_loopback_must_be_meant(settings: Settings) -> None:
 
 def test_a_body_that_says_it_is_too_large_is_413_unread(platform: Platform, ada: Person) -> None:
     address = (platform.http.base_url.host, platform.http.base_url.port or 0)
-    head = f"POST /api/memories HTTP/1.1\r\nHost: localhost\r\nContent-Length: {MAX_BODY_BYTES + 1}\r\n\r\n"
+    length = f"Content-Length: {MAX_BODY_BYTES + 1}\r\nConnection: close"
     with socket.create_connection(address, timeout=30) as connection:
-        connection.sendall(head.encode())
-        answer = connection.recv(4096).decode()
+        connection.sendall(f"POST /api/memories HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
     assert answer.startswith("HTTP/1.1 413")
     assert "request_too_large" in answer
 

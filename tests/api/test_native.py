@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from personal_data.errors import Conflict, InvalidInput, NotFound
+from personal_data.records import Agent, Model
 from tests.api.conftest import Person, Platform, user
 
 
@@ -32,6 +34,17 @@ def test_nothing_and_too_much_are_not_remembered(ada: Person, text: str) -> None
     assert ada.client.memories() == []
 
 
+def test_the_scope_that_was_asked_for_is_the_one_that_is_stored(ada: Person) -> None:
+    text = "My cat is called Miro."
+    assert ada.client.remember(text).scopes == ["private"]
+    assert ada.client.import_texts({"a.md": f"{text}\nMy boat is green."}, scope="public").scopes == ["public"] * 2
+    assert ada.client.remember(text).scopes == ["public"], "nobody asked for another one"
+    assert ada.client.import_texts({"a.md": f"{text}\nMy owl is grey."}).scopes == ["public", "private"]
+    assert ada.client.remember(text, scope="private").scopes == ["private"]
+    told = {memory["text"]: memory["scope"] for memory in ada.client.memories()}
+    assert told == {text: "private", "My boat is green.": "public", "My owl is grey.": "private"}
+
+
 def test_a_scope_is_one_of_three_kinds(ada: Person) -> None:
     with pytest.raises(InvalidInput, match="scope"):
         ada.client.remember("My cat is called Miro.", scope="everybody")
@@ -53,7 +66,7 @@ def test_instructions_reach_the_model(ada: Person, platform: Platform) -> None:
     with pytest.raises(InvalidInput):
         ada.client.change_agent(model="no-such-model")
     assert ada.client.change_agent(model="gone")["model"] == "gone"
-    assert {model["name"] for model in ada.client.models()} == {"scripted", "gone"}
+    assert {model["name"] for model in ada.client.models()} >= {"scripted", "gone"}
 
 
 def test_the_administrator_has_no_agent_and_is_told_so(platform: Platform) -> None:
@@ -126,6 +139,30 @@ def test_what_has_no_weights_cannot_be_improved(platform: Platform) -> None:
     eve = platform.add("eve", model="gone")
     with pytest.raises(InvalidInput, match="cannot be trained"):
         eve.client.improve()
+
+
+def test_an_agent_whose_model_is_configured_no_more_is_told_to_move(platform: Platform, ada: Person) -> None:
+    with platform.database.session() as session:
+        session.merge(Model(name="sold", kind="engine", base="a/b", lineage="a/b"))
+        session.flush()
+        session.execute(sa.update(Agent).where(Agent.handle == ada.handle).values(model="sold"))
+    with pytest.raises(InvalidInput, match=r"'sold' is not configured .* `folkmoot agent --model NAME`"):
+        ada.client.improve()
+    ada.client.change_agent(model="scripted")
+    assert ada.client.improve()["state"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/memories", b'{"text": "My cat is called Miro.", "event_at": Infinity}'),
+        ("/api/improvements", b'{"environment": {"lr": NaN}}'),
+        ("/v1/chat/completions", b'{"model": "x", "messages": [], "temperature": NaN}'),
+    ],
+)
+def test_numbers_are_finite(platform: Platform, ada: Person, path: str, body: bytes) -> None:
+    headers = {"api-key": ada.key, "Content-Type": "application/json"}
+    assert platform.http.post(path, content=body, headers=headers).status_code == 400
 
 
 def test_a_schedule_is_set_and_switched_off(ada: Person) -> None:

@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from typing import Any
 
 import openai
 import pytest
+import sqlalchemy as sa
 
 from tests.api.conftest import Person, Platform, user
 
@@ -111,13 +114,65 @@ def test_memories_conversation_and_provenance(sdk: openai.OpenAI, ada: Person, p
     assert last["folkmoot"]["message_id"] == ada.client.messages(told["conversation_id"])[-1]["id"]
 
 
-def test_a_retried_request_stores_its_turns_once(sdk: openai.OpenAI, ada: Person) -> None:
-    for _ in range(2):
-        answer = sdk.chat.completions.create(
-            model=model_of(ada), messages=user("say once"), extra_headers={"Idempotency-Key": "retry-1"}
-        )
-        assert answer.choices[0].message.content == "once"
+def test_a_retried_request_gets_the_stored_answer_and_asks_no_model(
+    sdk: openai.OpenAI, ada: Person, platform: Platform
+) -> None:
+    ada.client.remember("I count sheep.")
+    ask: dict[str, Any] = {"model": model_of(ada), "messages": user("count"), "extra_headers": {"Idempotency-Key": "1"}}
+    first = sdk.chat.completions.with_raw_response.create(**ask)
+    asked = len(platform.model.requests)
+    again = sdk.chat.completions.with_raw_response.create(**ask)
+    with sdk.chat.completions.create(**ask, stream=True, stream_options={"include_usage": True}) as stream:
+        chunks = list(stream)
+    assert len(platform.model.requests) == asked
+    content = first.parse().choices[0].message.content
+    assert content == again.parse().choices[0].message.content == str(asked)
+    assert content == "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert chunks[-1].choices[0].finish_reason == again.parse().choices[0].finish_reason == "stop"
+    assert json.loads(first.text)["folkmoot"] == json.loads(again.text)["folkmoot"]
+    assert json.loads(first.text)["folkmoot"] == (chunks[-1].model_extra or {})["folkmoot"]
+    for header in ("x-folkmoot-conversation", "x-folkmoot-memories"):
+        assert first.headers[header] == again.headers[header]
     assert len(stored(ada)) == 2
+
+
+def test_a_key_of_another_question_or_conversation_is_a_conflict_before_any_model_is_asked(
+    sdk: openai.OpenAI, ada: Person, ben: Person, platform: Platform
+) -> None:
+    key = {"Idempotency-Key": "one"}
+    sdk.chat.completions.create(model=model_of(ada), messages=user("count"), extra_headers=key)
+    other = ada.client.chat(user("say hello"))["folkmoot"]["conversation_id"]
+    asked = len(platform.model.requests)
+    for question, metadata in (("count again", {}), ("count", {"conversation_id": other})):
+        for stream in (False, True):
+            with pytest.raises(openai.ConflictError):
+                sdk.chat.completions.create(
+                    model=model_of(ada),
+                    messages=user(question),
+                    metadata=metadata,
+                    stream=stream,
+                    extra_headers=key,
+                )
+    assert len(platform.model.requests) == asked
+    body = {"model": model_of(ben), "messages": user("count again")}
+    answer = platform.http.post("/v1/chat/completions", json=body, headers={"api-key": ben.key, **key})
+    assert answer.status_code == 200, "everybody's keys are their own"
+
+
+def test_what_was_not_counted_is_left_out(sdk: openai.OpenAI, ada: Person) -> None:
+    raw = sdk.chat.completions.with_raw_response.create(model=model_of(ada), messages=user("uncounted words"))
+    assert "usage" not in json.loads(raw.text)
+    assert raw.parse().choices[0].message.content == "words"
+    assert raw.parse().usage is None
+    with sdk.chat.completions.create(
+        model=model_of(ada),
+        messages=user("uncounted words"),
+        stream=True,
+        stream_options={"include_usage": True},
+    ) as stream:
+        chunks = list(stream)
+    assert all(chunk.usage is None for chunk in chunks)
+    assert chunks[-1].choices[0].finish_reason == "stop"
 
 
 def test_a_model_that_dies_mid_stream_is_one_error_event_and_nothing_stored(
@@ -134,18 +189,40 @@ def test_a_model_that_dies_mid_stream_is_one_error_event_and_nothing_stored(
     assert stored(ada) == []
 
 
-def test_a_model_that_refuses_or_is_away_is_a_status_even_for_streams(platform: Platform) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_models_server_refuses_reaches_the_sdk_with_the_servers_code(
+    sdk: openai.OpenAI, ada: Person, stream: bool
+) -> None:
+    question = user("refuse context_length_exceeded")
+    with pytest.raises(openai.BadRequestError) as caught:
+        sdk.chat.completions.create(model=model_of(ada), messages=question, stream=stream)
+    assert caught.value.code == "context_length_exceeded"
+    assert caught.value.type == "invalid_request_error"
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert stored(ada) == []
+
+
+def test_an_answer_that_cannot_be_stored_ends_in_an_error_event(platform: Platform, ada: Person) -> None:
+    with platform.database.session() as session:
+        session.execute(sa.text("ALTER TABLE messages RENAME TO messages_away"))
+    try:
+        payloads = raw_chunks(platform, ada, "say a b")
+    finally:
+        with platform.database.session() as session:
+            session.execute(sa.text("ALTER TABLE messages_away RENAME TO messages"))
+    assert "[DONE]" not in payloads
+    assert json.loads(payloads[-1])["error"]["type"] == "server_error"
+    assert stored(ada) == []
+
+
+def test_a_model_that_is_away_is_a_status_even_for_streams(platform: Platform) -> None:
     eve = platform.add("eve", model="gone")
     for stream in (False, True):
         body = {"model": model_of(eve), "messages": user("hello"), "stream": stream}
         answer = platform.http.post("/v1/chat/completions", json=body, headers={"api-key": eve.key})
         assert answer.status_code == 503
         assert answer.json()["error"]["type"] == "server_error"
-    dan = platform.add("dan")
-    body = {"model": model_of(dan), "messages": user("refuse this")}
-    answer = platform.http.post("/v1/chat/completions", json=body, headers={"api-key": dan.key})
-    assert answer.status_code == 502
-    assert stored(dan) == stored(eve) == []
+    assert stored(eve) == []
 
 
 @pytest.mark.parametrize("name", ["agent:nobody", "agent:", "society:none", "society:", "gpt-4o", ""])
@@ -220,6 +297,10 @@ INVALID: list[tuple[str, Any]] = [
     ("top_p", 0),
     ("seed", 2**63),
     ("stop", ["x"] * 100_000),
+    ("stop", ""),
+    ("stop", ["x", ""]),
+    ("stop", "x" * 201),
+    ("stop", 7),
     ("stream", "perhaps"),
     ("metadata", {"conversation_id": 7}),
     ("model", None),
@@ -237,6 +318,25 @@ def test_what_makes_no_sense_is_400_and_stores_nothing(ada: Person, platform: Pl
     assert error["type"] == "invalid_request_error"
     assert error["param"].startswith(name)
     assert stored(ada) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "param", "says"),
+    [
+        ([{"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": "x"}}], "1.type", "'image_url'"),
+        ([{"type": "text", "text": 7}], "0.text", "string"),
+        ([{"text": "no type"}], "0.type", "required"),
+        (["text"], "0", "dictionary"),
+        (7, None, "list of parts"),
+    ],
+)
+def test_a_part_that_is_no_text_is_named_as_the_client_sent_it(
+    ada: Person, sdk: openai.OpenAI, content: Any, param: str | None, says: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        sdk.chat.completions.create(model=model_of(ada), messages=[{"role": "user", "content": content}])
+    assert caught.value.param == ".".join(filter(None, ["messages.0.content", param]))
+    assert says in caught.value.message and "function" not in caught.value.message
 
 
 def test_documented_no_ops_and_neutral_values_are_accepted(ada: Person, sdk: openai.OpenAI) -> None:
@@ -275,10 +375,54 @@ def test_a_society_answers_as_a_model_in_both_modes(
     answer = sdk.chat.completions.create(model=name, messages=user("solve 6 x 7"))
     assert "42" in (answer.choices[0].message.content or "")
     assert answer.choices[0].finish_reason == "stop"
-    with sdk.chat.completions.create(model=name, messages=user("solve 6 x 7"), stream=True) as stream:
-        chunks = list(stream)
+    with sdk.chat.completions.create(
+        model=name, messages=user("solve 6 x 7"), stream=True, stream_options={"include_usage": True}
+    ) as stream:
+        *chunks, usage = list(stream)
     assert "42" in "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     assert chunks[-1].choices[0].finish_reason == "stop"
+    assert answer.usage == usage.usage and answer.usage is not None
+    assert answer.usage.completion_tokens == answer.usage.total_tokens == 4, "two members, two pieces each"
+
+
+def test_a_society_whose_models_do_not_count_has_no_usage(platform: Platform, ada: Person, sdk: openai.OpenAI) -> None:
+    name = f"society:{platform.moot(ada)}"
+    assert sdk.chat.completions.create(model=name, messages=user("uncounted answer: 42")).usage is None
+
+
+def test_how_a_society_samples_is_its_own_business(platform: Platform, ada: Person, sdk: openai.OpenAI) -> None:
+    ask: dict[str, Any] = {"model": f"society:{platform.moot(ada)}", "messages": user("solve 6 x 7")}
+    usual: dict[str, Any] = {"max_tokens": 1, "temperature": 1.5, "top_p": 0.1, "extra_body": {"top_k": 3}}
+    assert "42" in (sdk.chat.completions.create(**ask, **usual).choices[0].message.content or "")
+    for name, value in (("stop", "42"), ("logprobs", True)):
+        with pytest.raises(openai.BadRequestError) as caught:
+            sdk.chat.completions.create(**ask, **{name: value})
+        assert (caught.value.code, caught.value.param) == ("unsupported_parameter", name)
+    assert len(ada.client.debates()) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_debate_that_is_stopped_is_not_started_again_by_the_sdk(
+    platform: Platform, ada: Person, stream: bool
+) -> None:
+    sdk = openai.OpenAI(base_url=f"{platform.url}/v1", api_key=ada.key, max_retries=2)
+    name = f"society:{platform.moot(ada)}"
+    caught: list[openai.APIError] = []
+
+    def ask() -> None:
+        with pytest.raises(openai.APIError) as told:
+            list(sdk.chat.completions.create(model=name, messages=user("never answer"), stream=stream))
+        caught.append(told.value)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    while not (debates := ada.client.debates()) and asker.is_alive():
+        time.sleep(0.02)
+    ada.client.cancel_debate(debates[0]["id"])
+    asker.join(30)
+    sdk.close()
+    assert caught[0].code == "debate_failed" and debates[0]["id"] in caught[0].message
+    assert len(ada.client.debates()) == 1
 
 
 LITELLM = """

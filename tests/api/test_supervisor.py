@@ -1,4 +1,4 @@
-"""The whole embedded profile as real processes: one start for all of these tests, on a tiny random-weight model."""
+"""`folkmoot serve` as people run it: one start of real processes for all tests, on a tiny random-weight model."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ import pytest
 from api import keys
 from api.processes import Child
 from api.running import read_running
-from api.supervisor import Supervisor
-from personal_data.settings import ModelSettings, Settings
 from tests.api.conftest import user
 
 CLI = [sys.executable, "-m", "api.cli"]
+SERVE = [Path(sys.executable).with_name("folkmoot"), "serve", "--port", "0"]
+ENGINE = "engine-nursery"
+OUTSIDE = "192.0.2.1"  # TEST-NET-1 (RFC 5737): routed nowhere
 
 
 @dataclass(frozen=True)
 class Running:
-    """A Folkmoot that runs, seen from outside."""
+    """A Folkmoot that runs, seen from outside; `said` is what its terminal shows."""
 
     url: str
     data_dir: Path
-    supervisor: Supervisor
+    process: subprocess.Popen[str]
+    said: str
 
     def cli(self, *arguments: str, key: str | None = None) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "FOLKMOOT_DATA_DIR": str(self.data_dir)}
+        environment = own_environment(self.data_dir)
         if key is not None:
             environment["FOLKMOOT_KEY"] = key
         return subprocess.run([*CLI, *arguments], capture_output=True, text=True, timeout=120, env=environment)
@@ -47,6 +49,19 @@ class Running:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+    def pid(self, name: str) -> int | None:
+        """The process of that name; None while it is being started again."""
+        told = read_running(self.data_dir)
+        assert told is not None
+        found: int | None = told["processes"][name]
+        return found
+
+
+def own_environment(data_dir: Path, **settings: str) -> dict[str, str]:
+    """What a command sees: nothing of a Folkmoot outside these tests."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("FOLKMOOT_")}
+    return {**outside, "FOLKMOOT_DATA_DIR": str(data_dir), **settings}
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
@@ -54,19 +69,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
     base = tiny.save_qwen3(tmp_path_factory.mktemp("tiny"), max_position_embeddings=1024)
     data_dir = tmp_path_factory.mktemp("platform")
-    settings = Settings(
-        data_dir=data_dir,
-        port=0,
-        models={"tiny": ModelSettings(kind="engine", base=str(base))},
-        default_model="tiny",
-        debate_deadline_s=30.0,
-    )
-    supervisor = Supervisor(settings)
-    with supervisor.running() as url:
-        yield Running(url, data_dir, supervisor)
-        pids = [child.pid for child in supervisor.children]
-    assert not [pid for pid in pids if pid is not None and _alive(pid)], "nothing outlives the supervisor"
-    assert read_running(data_dir) is None
+    models = {
+        "nursery": {"kind": "engine", "base": str(base)},
+        "outside": {"kind": "endpoint", "url": f"http://{OUTSIDE}:9"},
+    }
+    environment = own_environment(data_dir, FOLKMOOT_MODELS=json.dumps(models), FOLKMOOT_DEBATE_DEADLINE_S="30")
+    with subprocess.Popen(SERVE, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if line.startswith("  Data"):
+                break
+        told = read_running(data_dir)
+        assert told is not None, said
+        yield Running(told["url"], data_dir, process, said)
+        process.send_signal(signal.SIGINT)
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +93,17 @@ def ada(running: Running) -> str:
     return str(running.json("user", "add", "ada", "--name", "Ada")["key"])
 
 
+def test_the_terminal_says_where_it_is_and_how_to_get_a_first_key(running: Running) -> None:
+    assert "ready" in running.said and f"{running.url}/v1" in running.said and str(running.data_dir) in running.said
+    assert f"{SERVE[0]} user add ada --name Ada" in running.said
+
+
 def test_what_runs_is_written_down_for_its_owner_only(running: Running) -> None:
     path = running.data_dir / "running.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     told = json.loads(path.read_text())
     assert told["url"] == running.url
-    assert set(told["processes"]) == {"engine-tiny", "index", "api", "worker"}
+    assert set(told["processes"]) == {ENGINE, "index", "api", "worker"}
     assert set(running.json("status")["parts"].values()) == {True}
 
 
@@ -131,7 +154,6 @@ def test_the_command_line_from_memory_to_debate(running: Running, ada: str, tmp_
         (["schedule", "often"], "often"),
         (["adapters", "rollback", "7"], "no adapter version 7"),
         (["society", "accept", "nowhere"], "nowhere"),
-        (["user", "add", "eve"], "no such URL"),
     ],
 )
 def test_what_goes_wrong_is_one_line_and_a_status(running: Running, ada: str, arguments: list[str], says: str) -> None:
@@ -141,24 +163,54 @@ def test_what_goes_wrong_is_one_line_and_a_status(running: Running, ada: str, ar
     assert "Traceback" not in done.stderr + done.stdout
 
 
+def test_an_improvement_from_the_command_to_its_record(running: Running, ada: str) -> None:
+    job = running.json("improve", "--stage", "preferences", "--seed", "1", key=ada)
+    assert job["state"] == "done" and job["attempts"] == 1
+    assert "too little to learn from" in job["result"]["reasons"][0]
+    assert running.json("adapters", "rollback", "0", key=ada)["live_version_id"] is None
+
+
+def test_doctor_finds_a_running_folkmoot_sound(running: Running) -> None:
+    found = running.json("doctor")
+    assert {"database", "index"} <= {finding["what"] for finding in found}
+    assert [finding for finding in found if not finding["ok"]] == []
+
+
+def test_the_api_process_cannot_leave_unseen(running: Running, ada: str, socket_attempts: Path) -> None:
+    """People are added with the data folder's key, whoever's key the terminal has."""
+    eve = running.json("user", "add", "eve", "--model", "outside", key=ada)["key"]
+    done = running.cli("chat", "Hello, is anybody there?", key=eve)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert OUTSIDE in socket_attempts.read_text()
+    socket_attempts.write_text("")
+
+
 def test_a_process_that_dies_is_started_again(running: Running, ada: str) -> None:
-    engine = next(child for child in running.supervisor.children if child.name == "engine-tiny")
-    before = engine.pid
+    before = running.pid(ENGINE)
     assert before is not None
     os.kill(before, signal.SIGKILL)
-    while engine.pid == before:
+    while running.pid(ENGINE) in (before, None):
         time.sleep(0.05)
     while httpx.get(f"{running.url}/ready").status_code != 200:
         time.sleep(0.2)
     assert running.cli("chat", "Hello again?", "--max-tokens", "4", key=ada).returncode == 0
 
 
-def test_the_first_key_is_not_shown_to_others(running: Running) -> None:
+def test_secrets_are_not_shown_to_others(running: Running) -> None:
     path = running.data_dir / keys.BOOTSTRAP_FILE
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    secret = path.read_text().strip()
+    environment = Path(f"/proc/{running.pid('api')}/environ").read_text().split("\0")
+    token = next(line for line in environment if line.startswith("FOLKMOOT_ENGINE_TOKEN=")).partition("=")[2]
     logs = "".join(log.read_text(errors="replace") for log in (running.data_dir / "logs").iterdir())
-    assert secret not in logs and running.supervisor.settings.engine_token not in (None, logs)
+    assert len(token) > 20 and token not in logs
+    assert path.read_text().strip() not in logs
+
+
+def test_only_the_engine_has_loaded_a_model_library(running: Running) -> None:
+    """Seen after all of the above: chats, debates, an improvement."""
+    mapped = {name: Path(f"/proc/{running.pid(name)}/maps").read_text() for name in (ENGINE, "api", "worker")}
+    assert {name for name, libraries in mapped.items() if "libtorch" in libraries} == {ENGINE}
+    assert "uvloop" not in mapped["api"]
 
 
 def test_nothing_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
@@ -183,6 +235,36 @@ def test_a_child_that_keeps_ending_waits_longer_each_time(tmp_path: Path) -> Non
         time.sleep(0.01)
     assert child.last_words() == "no such luck"
     child.stop(0)
+
+
+def test_sigterm_stops_it_while_it_starts(tmp_path: Path) -> None:
+    with subprocess.Popen(SERVE, stdout=subprocess.PIPE, text=True, env=own_environment(tmp_path)) as process:
+        assert process.stdout is not None and "starting" in process.stdout.readline()
+        process.terminate()
+        assert "stopped" in process.stdout.read()
+    assert process.returncode == 0 and of_folder(tmp_path) == []
+
+
+def test_sigint_stops_everything(running: Running) -> None:
+    """The last one: nothing runs afterwards."""
+    assert len(of_folder(running.data_dir)) >= 5
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.stdout is not None and "stopped" in running.process.stdout.read()
+    assert running.process.wait(60) == 0
+    assert of_folder(running.data_dir) == [] and read_running(running.data_dir) is None
+
+
+def of_folder(data_dir: Path) -> list[int]:
+    """Every process that was given this data folder and still runs."""
+    mark = f"FOLKMOOT_DATA_DIR={data_dir}\0"
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mark in (entry / "environ").read_text(errors="replace"):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return [pid for pid in found if _alive(pid)]
 
 
 def _alive(pid: int) -> bool:

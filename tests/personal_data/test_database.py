@@ -123,6 +123,14 @@ def test_an_unreachable_server_is_a_configuration_error_without_the_password() -
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"torn" * 2000])
+def test_a_damaged_file_is_told_in_one_line_with_what_to_do(settings: Settings, content: bytes) -> None:
+    (settings.data_dir / "folkmoot.db").write_bytes(content)
+    with pytest.raises(ConfigurationError, match="restore a backup") as caught:
+        Database(settings.database).migrate()
+    assert "\n" not in str(caught.value)
+
+
 def test_a_full_disk_is_a_storage_error_and_keeps_what_was_there(settings: Settings, database: Database) -> None:
     add_agent(database)
     with database.engine.connect() as connection:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable, Sequence
+
+import httpx
 import pytest
 from sqlalchemy import func, select, update
 
 from personal_data.database import Database
 from personal_data.embedding import HashingEmbedder, Vectors
 from personal_data.errors import BackendUnavailable, IndexUnavailable, InvalidInput, NotFound
-from personal_data.index import ChromaIndex, IndexRow
-from personal_data.memory import Memory, NewMemory
+from personal_data.index import ChromaIndex, IndexRow, collection_name
+from personal_data.memory import MAX_CHARS, Memory, NewMemory, pieces
 from personal_data.records import Agent, Debate, MemoryOutbox, Model, Society, User, new_id
 from personal_data.records import Memory as MemoryRow
 from personal_data.sharing import disclose, disclosures
+from tests.answers import answering
 from tests.chroma import free_port
 
 AWAY = "http://127.0.0.1:1"
@@ -26,6 +31,36 @@ class AwayEmbedder(HashingEmbedder):
         raise BackendUnavailable("down")
 
 
+class BreaksOff(HashingEmbedder):
+    """An embedder whose process is killed when it is asked for the second time."""
+
+    asked = 0
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        self.asked += 1
+        if self.asked == 2:
+            raise KeyboardInterrupt
+        return super().embed(texts)
+
+
+class OtherEmbedder(HashingEmbedder):
+    """Another model."""
+
+    model = "hashing-other"
+
+
+class InterruptedIndex(ChromaIndex):
+    """A real index; once, just before it is written to, something else happens."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def upsert(self, owner: str, model: str, rows: Sequence[IndexRow]) -> None:
+        happens, self.meanwhile = self.meanwhile, None
+        if happens is not None:
+            happens()
+        super().upsert(owner, model, rows)
+
+
 def person(database: Database, handle: str) -> str:
     with database.session() as session:
         user = User(handle=f"{handle}-{new_id('x')[-8:]}", name=handle.title())
@@ -34,7 +69,7 @@ def person(database: Database, handle: str) -> str:
         return user.id
 
 
-def facts(*texts: str, scope: str = "private") -> list[NewMemory]:
+def facts(*texts: str, scope: str | None = None) -> list[NewMemory]:
     return [NewMemory(text, speaker="Ada", scope=scope) for text in texts]
 
 
@@ -54,7 +89,7 @@ def test_recall_finds_what_bears_on_the_question(memory: Memory, any_database: D
     hits = memory.recall(ada, "What is my cat called?", 2)
     assert hits[0].id == ids[0]
     assert hits[0].why == {"dense": 1, "words": 1}
-    assert memory.missing(ada) == []
+    assert memory.reconcile() == 0
     assert outbox_size(any_database) == 0
 
 
@@ -105,7 +140,7 @@ def test_forgotten_is_gone_from_sql_index_and_recall_and_stays_gone(memory: Memo
     with any_database.reading() as session:
         row = session.get_one(MemoryRow, gone)
     assert (row.text, row.embedding, row.deleted_at is None) == ("", None, False)
-    memory.rebuild(ada)
+    assert memory.reconcile() == 0
     assert [hit.id for hit in memory.recall(ada, "secret canary", 10)] == [kept]
     with pytest.raises(NotFound):
         memory.forget(ada, gone)
@@ -116,6 +151,53 @@ def test_the_same_text_is_remembered_once(memory: Memory, any_database: Database
     first = memory.remember(ada, facts("My cat is called Miro.", "My cat  is called Miro. "))
     assert first[0] == first[1] == memory.remember(ada, facts("My cat is called Miro."))[0]
     assert len(memory.entries(ada)) == 1
+
+
+def test_a_known_text_is_shared_and_taken_back_by_remembering_it_so(memory: Memory, any_database: Database) -> None:
+    ada = person(any_database, "ada")
+    [cat, boat] = memory.remember(ada, facts("My cat is called Miro.", "My boat is green."))
+    again = [*facts("My cat is called Miro.", scope="society:moot"), *facts("My boat is green.")]
+    assert memory.remember(ada, again) == [cat, boat]
+    assert memory.scopes(ada, [cat, boat, cat]) == ["society:moot", "private", "society:moot"]
+    assert [hit.id for hit in memory.recall(ada, "cat", 5, audience="society:moot")] == [cat]
+    assert "dense" in memory.recall(ada, "cat", 5, audience="society:moot")[0].why
+    memory.remember(ada, facts("My cat is called Miro."))
+    assert memory.scopes(ada, [cat]) == ["society:moot"], "nobody asked for another one"
+    memory.remember(ada, facts("My cat is called Miro.", scope="private"))
+    assert memory.scopes(ada, [cat]) == ["private"]
+    assert memory.recall(ada, "cat", 5, audience="society:moot") == []
+
+
+def test_the_last_wish_of_a_batch_counts(memory: Memory, any_database: Database) -> None:
+    ada = person(any_database, "ada")
+    ids = memory.remember(ada, [*facts("My cat is called Miro."), *facts("My cat is called Miro.", scope="public")])
+    assert memory.scopes(ada, ids) == ["public", "public"]
+
+
+def test_much_is_stored_bit_by_bit_and_what_broke_off_can_be_repeated(database: Database) -> None:
+    ada = person(database, "ada")
+    texts = facts(*(f"My number {number} is {number * 7}." for number in range(1201)))
+    embedder = BreaksOff()
+    memory = Memory(database, embedder, ChromaIndex(AWAY))
+    with pytest.raises(KeyboardInterrupt):
+        memory.remember(ada, texts)
+    with database.reading() as session:
+        stored = session.scalars(select(MemoryRow.id).order_by(MemoryRow.id)).all()
+    assert 0 < len(stored) < len(texts)
+    ids = memory.remember(ada, texts)
+    assert len(set(ids)) == len(texts) and set(stored) <= set(ids)
+    assert len(memory.scopes(ada, ids)) == len(texts)
+    asked = embedder.asked
+    assert memory.remember(ada, texts) == ids
+    assert embedder.asked == asked, "what is known is not embedded again"
+
+
+def test_a_long_text_is_cut_into_pieces_that_fit() -> None:
+    text = "\n".join("A sentence about my garden. " * 20 for _ in range(60))
+    cut = pieces(text)
+    assert len(cut) == -(-len(text) // MAX_CHARS) and all(0 < len(piece) <= MAX_CHARS for piece in cut)
+    assert " ".join(" ".join(cut).split()) == " ".join(text.split())
+    assert pieces("x" * (MAX_CHARS + 1)) == ["x" * MAX_CHARS, "x"]
 
 
 @pytest.mark.parametrize("text", ["", "   \n", "x" * 9000])
@@ -140,11 +222,10 @@ def test_with_the_index_away_recall_is_exact_and_the_outbox_catches_up(database:
     assert away.recall(ada, "Where does my sister live?", 1)[0].id == ids[1]
     assert outbox_size(database) == len(FACTS)
     back = Memory(database, HashingEmbedder(), ChromaIndex(chroma_url))
-    assert back.missing(ada) == sorted(ids)
     with database.session() as session:  # as if the wait before the next attempt were over
         session.execute(update(MemoryOutbox).values(not_before=0.0))
     assert back.drain_outbox() == len(FACTS)
-    assert back.missing(ada) == []
+    assert back.reconcile() == 0
     assert outbox_size(database) == 0
 
 
@@ -158,19 +239,80 @@ def test_with_the_embedder_away_words_still_recall_and_vectors_come_later(databa
         session.execute(update(MemoryOutbox).values(not_before=0.0))
     back = Memory(database, HashingEmbedder(), index)
     back.drain_outbox()
-    assert back.missing(ada) == []
+    assert back.reconcile() == 0
     assert "dense" in back.recall(ada, "door code", 1)[0].why
 
 
-def test_an_index_that_lost_everything_is_rebuilt_from_sql(database: Database, chroma_url: str) -> None:
+def drained(memory: Memory) -> int:
+    """How many entries the index took until there were none."""
+    return sum(iter(memory.drain_outbox, 0))
+
+
+def test_an_index_that_lost_everything_is_filled_again_for_everybody(database: Database, chroma_url: str) -> None:
+    people = [person(database, "ada"), person(database, "ben")]
+    index = ChromaIndex(chroma_url)
+    memory = Memory(database, HashingEmbedder(), index)
+    ids = {owner: memory.remember(owner, facts(*FACTS)) for owner in people}
+    for owner in people:
+        index.delete(owner, HashingEmbedder.model, ids[owner])
+    assert memory.reconcile() == 2 * len(FACTS)
+    assert memory.reconcile() == 0, "what waits already is not queued again"
+    assert drained(memory) == 2 * len(FACTS)
+    assert memory.reconcile() == 0
+    assert "dense" in memory.recall(people[1], "door code", 1)[0].why
+
+
+def test_another_embedding_model_gets_vectors_of_its_own(database: Database, chroma_url: str) -> None:
+    ada = person(database, "ada")
+    Memory(database, HashingEmbedder(), ChromaIndex(chroma_url)).remember(ada, facts(*FACTS))
+    memory = Memory(database, OtherEmbedder(), ChromaIndex(chroma_url))
+    assert "dense" not in memory.recall(ada, "door code", 1)[0].why
+    assert memory.reconcile() == drained(memory) == len(FACTS)
+    assert "dense" in memory.recall(ada, "door code", 1)[0].why
+
+
+def test_a_vector_that_outlived_its_memory_is_found_and_removed(database: Database, chroma_url: str) -> None:
     ada = person(database, "ada")
     index = ChromaIndex(chroma_url)
     memory = Memory(database, HashingEmbedder(), index)
-    ids = memory.remember(ada, facts(*FACTS))
-    index.delete(ada, HashingEmbedder.model, ids)
-    assert memory.missing(ada) == sorted(ids)
-    assert memory.rebuild(ada) == len(ids)
-    assert memory.missing(ada) == []
+    [gone] = memory.remember(ada, facts("My secret is a canary."))
+    memory.forget(ada, gone)
+    index.upsert(ada, HashingEmbedder.model, [IndexRow(gone, "private", HashingEmbedder().embed(["canary"])[0])])
+    assert memory.reconcile() == drained(memory) == 1
+    assert index.known(ada, HashingEmbedder.model, [gone]) == set()
+
+
+@pytest.fixture
+def interrupted(database: Database, chroma_url: str) -> tuple[Memory, InterruptedIndex, str, str]:
+    """A memory with its interruptible index, an owner, and the id of a fact that the index has still to be told."""
+    ada = person(database, "ada")
+    [memory_id] = Memory(database, HashingEmbedder(), ChromaIndex(AWAY)).remember(ada, facts(FACTS[0]))
+    with database.session() as session:
+        session.execute(update(MemoryOutbox).values(not_before=0.0))
+    index = InterruptedIndex(chroma_url)
+    return Memory(database, HashingEmbedder(), index), index, ada, memory_id
+
+
+def test_what_is_forgotten_while_it_is_delivered_does_not_come_back(
+    database: Database, chroma_url: str, interrupted: tuple[Memory, InterruptedIndex, str, str]
+) -> None:
+    memory, index, ada, memory_id = interrupted
+    other = Memory(database, HashingEmbedder(), ChromaIndex(chroma_url))
+    index.meanwhile = lambda: other.forget(ada, memory_id)
+    memory.drain_outbox()
+    assert index.known(ada, HashingEmbedder.model, [memory_id]) == set()
+    assert outbox_size(database) == 0
+
+
+def test_what_is_shared_while_it_is_delivered_is_shared_in_the_index(
+    database: Database, chroma_url: str, interrupted: tuple[Memory, InterruptedIndex, str, str]
+) -> None:
+    memory, index, ada, memory_id = interrupted
+    other = Memory(database, HashingEmbedder(), ChromaIndex(chroma_url))
+    index.meanwhile = lambda: other.set_scope(ada, memory_id, "public")
+    memory.drain_outbox()
+    vector = HashingEmbedder().embed(["cat"])[0]
+    assert [found for found, _ in index.query(ada, HashingEmbedder.model, vector, 5, ["public"])] == [memory_id]
 
 
 def test_a_stray_vector_in_the_index_never_becomes_a_memory(database: Database, chroma_url: str) -> None:
@@ -202,6 +344,61 @@ def test_disclosures_are_written_once_and_read_by_their_owner(any_database: Data
     with any_database.reading() as session:
         assert [row.memory_id for row in disclosures(session, ada)] == ["mem_1"]
         assert disclosures(session, ben) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"<html>hello</html>"),
+        (200, b"[]"),
+        (200, b"null"),
+        (200, b'{"id": "x"}'),
+        (200, b'{"id": "x", "ids": [["mem_1"]], "distances": null}'),
+        (200, b'{"id": "x", "ids": [["mem_1"]], "distances": [[null]]}'),
+        (302, b""),
+        (404, b'{"error": "NotFoundError", "message": "gone"}'),
+        (500, b"\xff\xfe"),
+    ],
+)
+def test_whatever_an_index_answers_recall_goes_on_without_it(database: Database, status: int, body: bytes) -> None:
+    ada = person(database, "ada")
+    with answering((status, body)) as server:
+        memory = Memory(database, HashingEmbedder(), ChromaIndex(server.url))
+        ids = memory.remember(ada, facts(*FACTS))
+        hit = memory.recall(ada, "Where does my sister live?", 1)[0]
+        assert (hit.id, hit.why) == (ids[1], {"dense": 1, "words": 1})
+        with pytest.raises(IndexUnavailable):
+            ChromaIndex(server.url).query(ada, "m", HashingEmbedder().embed(["cat"])[0], 1, None)
+
+
+def test_an_index_that_hangs_is_not_waited_for(database: Database) -> None:
+    ada = person(database, "ada")
+    with socket.create_server(("127.0.0.1", 0)) as hangs:  # takes connections and says nothing
+        url = f"http://127.0.0.1:{hangs.getsockname()[1]}"
+        memory = Memory(database, HashingEmbedder(), ChromaIndex(url, timeout_s=0.1))
+        ids = memory.remember(ada, facts(*FACTS))
+        assert memory.recall(ada, "Where does my sister live?", 1)[0].id == ids[1]
+
+
+def test_no_proxy_sees_a_vector(chroma_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, AWAY)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    index = ChromaIndex(chroma_url)
+    vector = HashingEmbedder().embed(["cat"])[0]
+    index.upsert("usr_proxy", HashingEmbedder.model, [IndexRow("mem_proxy", "private", vector)])
+    assert index.known("usr_proxy", HashingEmbedder.model, ["mem_proxy"]) == {"mem_proxy"}
+
+
+def test_a_collection_that_is_gone_is_made_again(chroma_url: str) -> None:
+    index, vector = ChromaIndex(chroma_url), HashingEmbedder().embed(["cat"])[0]
+    index.upsert("usr_gone", "gone", [IndexRow("mem_1", "private", vector)])
+    collections = f"{chroma_url}/api/v2/tenants/default_tenant/databases/default_database/collections"
+    httpx.delete(f"{collections}/{collection_name('usr_gone', 'gone')}", trust_env=False).raise_for_status()
+    with pytest.raises(IndexUnavailable, match="404"):
+        index.known("usr_gone", "gone", ["mem_1"])
+    assert index.known("usr_gone", "gone", ["mem_1"]) == set()
 
 
 def test_no_server_is_named_in_one_line(database: Database) -> None:

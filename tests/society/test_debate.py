@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from agents.messages import Completion
 from personal_data.errors import BackendError, BackendUnavailable, Conflict, InvalidInput, LeaseLost, NotFound
 from personal_data.records import Debate, Disclosure, Member, Position, User, Verdict
 from society.debate import run_debate
 from society.intake import for_reader, open_debate
 from society.membership import accept, create_society, invite, leave
 from society.report import as_text, report
-from tests.village import Village, from_memory, says
+from tests.village import ScriptedModel, Village, from_memory, says
 
 
 def accepts(session: Session) -> None:
@@ -66,6 +68,14 @@ def test_the_answer_of_most_wins_and_dissent_is_reported(village: Village) -> No
     assert "dissent '5': ben" in as_text(found)
 
 
+def test_a_tie_is_told_with_how_it_was_broken(village: Village) -> None:
+    ada, ben = village.add("ada", says("answer: 4")), village.add("ben", says("answer: 5"))
+    village.found(ada, ben)
+    found = run(village, ask(village, ada))
+    assert found["verdict"]["tie"] == "tie of 2 answers, drawn by lot from the debate's seed"
+    assert found["verdict"]["tie"] in as_text(found)
+
+
 def test_what_only_one_member_knows_and_shares_is_found(village: Village) -> None:
     people = [village.add(handle, from_memory) for handle in ("ada", "ben", "cleo")]
     village.found(*people)
@@ -92,12 +102,35 @@ def test_members_that_die_hang_or_ramble_are_absent_with_the_cause(village: Vill
         village.add("emil", says("I would rather talk about the weather.")),
     ]
     village.found(ada, *others)
-    found = run(village, ask(village, ada, deadline_s=1.5))
+    found = run(village, ask(village, ada, deadline_s=4.0))
     causes = {row["agent"]: row["cause"] for row in found["positions"] if row["status"] == "absent"}
     assert causes == {"ben": "error", "cleo": "refused", "dora": "timeout", "emil": "parse"}
     assert found["verdict"]["answer_key"] == "4"
     assert found["verdict"]["degraded"]
+    assert found["verdict"]["confidence"] == 1 / 5, "no more than the share of the panel that was heard"
     assert as_text(found).startswith("Degraded")
+
+
+def test_a_debate_of_which_nobody_is_left_ends_and_says_so(village: Village) -> None:
+    ada, ben = (village.add(name, raises(BackendUnavailable("gone"))) for name in ("ada", "ben"))
+    village.found(ada, ben)
+    found = run(village, ask(village, ada))
+    assert (found["state"], found["verdict"]["answer"], found["verdict"]["confidence"]) == ("done", None, None)
+    assert found["verdict"]["coverage"] == {"invited": 2, "answered": 0, "abstained": 0, "absent": 2}
+    assert "Nobody was heard" in as_text(found)
+    assert "knows" not in as_text(found)
+
+
+def test_tokens_that_a_server_did_not_count_are_missing_and_not_0(village: Village) -> None:
+    class Uncounted(ScriptedModel):
+        async def complete(self, messages: Any, params: Any, *, adapter: Any = None) -> Completion:
+            return replace(await super().complete(messages, params, adapter=adapter), usage=None)
+
+    ada = village.add("ada", says("answer: 4"))
+    village.found(ada)
+    village.models = {agent_id: Uncounted(model.script) for agent_id, model in village.models.items()}
+    (position,) = run(village, ask(village, ada))["positions"]
+    assert (position["answer"], position["completion_tokens"]) == ("4", None)
 
 
 def test_nobody_knows(village: Village) -> None:

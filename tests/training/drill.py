@@ -9,10 +9,18 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from personal_data.database import Database
-from personal_data.errors import InvalidInput
+from personal_data.errors import (
+    AdapterError,
+    BackendError,
+    ConfigurationError,
+    FolkmootError,
+    InvalidInput,
+    StorageError,
+)
 from personal_data.records import Feedback
 from personal_data.settings import Settings
 from training import child, ledger
@@ -45,8 +53,17 @@ def _break(_database: Database, _lease: Lease) -> None:
     raise RuntimeError("the optimiser exploded")
 
 
-def _refuse(_database: Database, _lease: Lease) -> None:
-    raise InvalidInput("this agent cannot be trained")
+def _raises(error: FolkmootError) -> Callable[[Database, Lease], None]:
+    def end(_database: Database, _lease: Lease) -> None:
+        raise error
+
+    return end
+
+
+def _misjudge(_database: Database, _lease: Lease) -> None:
+    from training.rewards.base import RewardFailed
+
+    raise RewardFailed("a reward broke its contract")
 
 
 def _forget(_database: Database, _lease: Lease) -> None:
@@ -60,7 +77,12 @@ def _hang(_database: Database, _lease: Lease) -> None:
 ENDINGS: dict[str, Any] = {
     "finish": record_effect,
     "break": _break,
-    "refuse": _refuse,
+    "refuse": _raises(InvalidInput("this agent cannot be trained")),
+    "tear": _raises(AdapterError("the live adapter is torn")),
+    "misconfigure": _raises(ConfigurationError("no such base")),
+    "misjudge": _misjudge,
+    "fill the disk": _raises(StorageError("the disk is full")),
+    "lose the model": _raises(BackendError("the model server is away")),
     "forget": _forget,
     "hang": _hang,
 }

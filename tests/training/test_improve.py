@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from agents.adapters import AdapterStore, read_adapter
+from agents import prompts
+from agents.adapters import AdapterStore, read_adapter, roll_back
+from agents.backend import SampledTokens
+from agents.messages import Message, SamplingParams
 from personal_data.database import Database
-from personal_data.errors import InvalidInput, LeaseLost
+from personal_data.errors import Conflict, InvalidInput, LeaseLost
 from personal_data.records import AdapterVersion, Agent, Feedback, Job, Model, Rollout, TrainingRun, User
 from personal_data.settings import BUILTIN_BASE, ModelSettings, Settings
 from tests.agents.tiny import save_qwen3
+from training import improve as improve_module
 from training import ledger
+from training.grpo import GrpoRecipe, advantages_of
 from training.improve import improve
 from training.ledger import Lease
+from training.packing import SharedPromptPolicy
 from training.rewards import registry
 from training.rewards.base import Need, RewardFailed, Rewards
 from training.rollouts import Rollout as Sampled
+from training.stages.bench import INCUMBENT, POLICY, START
+from training.tasks.interactions import Preference
 
+PREFERENCES = {"stages": ["preferences"]}
 SMALL = {"seed": 3, "preferences": {"epochs": 2}, "evaluation": {"per_family": 1, "recall": 2, "work_tokens": 8}}
 PRACTICE = {
     "seed": 3,
@@ -47,7 +57,8 @@ class Workplace:
         self.database = database
         self.told: list[tuple[str, int, int, str]] = []
         with database.session() as session:
-            session.add_all([User(id="u", handle="u", name="U"), Model(name="m", kind="engine", lineage=base)])
+            models = [Model(name=name, kind="engine", lineage=base) for name in ("m", "other")]
+            session.add_all([User(id="u", handle="u", name="U"), *models])
             session.flush()
             session.add(Agent(id="a", user_id="u", handle="a", model="m"))
 
@@ -55,6 +66,17 @@ class Workplace:
         with self.database.session() as session:
             for place in range(count):
                 prompt = [{"role": "user", "content": f"question {place}"}]
+                session.add(Feedback(user_id="u", prompt=prompt, chosen=chosen, rejected=rejected))
+
+    def contradict(self) -> None:
+        """Preferences of which half say the opposite of the others, on either side of the split."""
+        turn = {True: itertools.cycle((0, 1)), False: itertools.cycle((0, 1))}
+        for place in range(40):
+            question = f"question {place}"
+            side = Preference((Message("user", question),), "", "").for_gate
+            chosen, rejected = (("yes :)", "no"), ("no", "yes :)"))[next(turn[side])]
+            with self.database.session() as session:
+                prompt = [{"role": "user", "content": question}]
                 session.add(Feedback(user_id="u", prompt=prompt, chosen=chosen, rejected=rejected))
 
     def claim(self, payload: dict[str, Any], key: str = "k") -> Lease:
@@ -81,6 +103,10 @@ class Workplace:
         with self.database.session() as session:
             return list(session.scalars(sa.select(table).order_by(table.id)))
 
+    def roll_back(self, number: int) -> None:
+        with self.database.session() as session:
+            roll_back(session, agent_id="a", number=number)
+
     def live(self) -> str | None:
         (agent,) = self.rows(Agent)
         found: str | None = agent.live_version_id
@@ -99,6 +125,7 @@ def nursery_place(settings: Settings, database: Database) -> Workplace:
 
 def test_preferences_are_learned_recorded_and_published_once(tiny_place: Workplace) -> None:
     tiny_place.prefer()
+    tiny_place.prefer(chosen="yes :D")
     result = tiny_place.improve(SMALL | {"stages": ["preferences"]})
     (version,), (run,), (job,) = (tiny_place.rows(table) for table in (AdapterVersion, TrainingRun, Job))
     assert result["decision"] == "published" == run.decision
@@ -116,6 +143,8 @@ def test_preferences_are_learned_recorded_and_published_once(tiny_place: Workpla
         "other tasks",
         "recall",
     ]
+    held_out = sum(Preference((Message("user", f"question {n}"),), "", "").for_gate for n in range(40))
+    assert run.gate["checks"][0]["n"] == held_out, "two pairs of one prompt are one piece of evidence"
     shown = [(done, total) for stage, done, total, _ in tiny_place.told if stage == "preferences"]
     assert shown == sorted(shown)
     assert len({done for done, _ in shown}) == len(run.steps)
@@ -130,9 +159,7 @@ def test_same_seed_and_data_give_the_same_adapter_and_known_data_is_not_learned_
     assert again["decision"] == "skipped"
     assert "nothing new" in again["reasons"][0]
     (first,) = tiny_place.rows(AdapterVersion)
-    with tiny_place.database.session() as session:
-        session.execute(sa.delete(TrainingRun))
-        session.execute(sa.update(Agent).values(live_version_id=None))
+    tiny_place.roll_back(0)
     repeated = tiny_place.improve(SMALL | {"stages": ["preferences"]}, key="repeated")
     versions = {version.number: version for version in tiny_place.rows(AdapterVersion)}
     assert repeated["version"]["number"] == 2
@@ -150,7 +177,12 @@ def test_a_second_improvement_starts_from_the_live_adapter(tiny_place: Workplace
     versions = {version.number: version for version in tiny_place.rows(AdapterVersion)}
     assert second["decision"] == "published"
     assert versions[2].parent_id == first["version"]["id"]
+    assert versions[2].model == "m"
     assert tiny_place.live() == versions[2].id
+    again = tiny_place.improve(SMALL | PREFERENCES, key="again")
+    assert again["reasons"] == ["nothing new: these preferences were learned before"]
+    tiny_place.roll_back(1)
+    assert tiny_place.improve(SMALL | PREFERENCES, key="rolled back")["decision"] == "published"
 
 
 @pytest.mark.parametrize("rejected", ["no", None])
@@ -165,15 +197,25 @@ def test_too_little_to_learn_from_is_a_result_with_a_reason(tiny_place: Workplac
 
 
 def test_contradictory_feedback_is_refused(tiny_place: Workplace) -> None:
-    for place in range(40):
-        pair = ("yes :)", "no") if place % 2 else ("no", "yes :)")
-        with tiny_place.database.session() as session:
-            prompt = [{"role": "user", "content": f"question {place}"}]
-            session.add(Feedback(user_id="u", prompt=prompt, chosen=pair[0], rejected=pair[1]))
+    tiny_place.contradict()
     result = tiny_place.improve(SMALL | {"stages": ["preferences"]})
     assert result["decision"] == "refused"
     assert result["reasons"][0].startswith("owner's preferences: margin grew on")
     assert tiny_place.live() is None
+
+
+def test_what_was_refused_twice_waits_for_another_recipe_or_another_start(tiny_place: Workplace) -> None:
+    tiny_place.contradict()
+    recipe = SMALL | PREFERENCES | {"preferences": {"epochs": 1}}
+    for attempt in range(2):
+        assert tiny_place.improve(recipe | {"seed": attempt}, key=f"{attempt}")["decision"] == "refused"
+    third = tiny_place.improve(recipe | {"seed": 2}, key="2")
+    assert third["reasons"] == ["nothing new: these preferences were tried twice and refused both times"]
+    other = tiny_place.improve(recipe | {"preferences": {"epochs": 2}}, key="3")
+    assert other["decision"] == "refused"
+    with tiny_place.database.session() as session:
+        session.execute(sa.update(TrainingRun).values(parent_version_id="adv_other"))
+    assert tiny_place.improve(recipe, key="4")["decision"] == "refused"
 
 
 def test_where_thinking_longer_gains_nothing_it_skips_and_says_so(tiny_place: Workplace) -> None:
@@ -227,6 +269,98 @@ def test_a_lost_lease_publishes_nothing_and_the_next_attempt_publishes_once(tiny
     assert result["version"]["id"] == version.id == tiny_place.live()
     assert [run.decision for run in tiny_place.rows(TrainingRun)] == [None, "published"]
     assert "interrupted" in tiny_place.rows(TrainingRun)[0].reasons[0]
+
+
+def rolled_back(place: Workplace) -> str:
+    place.roll_back(0)
+    return "another version was made live while this one was trained on top of the old one"
+
+
+def moved(place: Workplace) -> str:
+    with place.database.session() as session:
+        session.execute(sa.update(Agent).values(model="other", live_version_id=None))
+    return "the agent moved to model 'other' while this was trained for 'm'"
+
+
+@pytest.mark.parametrize("change", [rolled_back, moved])
+def test_what_the_owner_did_meanwhile_is_not_undone(tiny_place: Workplace, change: Callable[[Workplace], str]) -> None:
+    tiny_place.prefer()
+    first = tiny_place.improve(SMALL | PREFERENCES)
+    assert first["decision"] == "published"
+    tiny_place.prefer(44)
+    told: list[str] = []
+
+    def meanwhile(stage: str, done: int) -> None:
+        if stage == "publishing":
+            told.append(change(tiny_place))
+
+    result = tiny_place.improve(SMALL | PREFERENCES, "second", meanwhile)
+    assert (result["decision"], result["version"]) == ("refused", None)
+    assert result["reasons"][0].startswith(told[0])
+    assert tiny_place.live() is None
+    assert len(tiny_place.rows(AdapterVersion)) == 1
+    run = tiny_place.rows(TrainingRun)[-1]
+    assert (run.decision, run.reasons, run.gate["passed"]) == ("refused", result["reasons"], True)
+    assert tiny_place.rows(Job)[-1].result == result
+
+
+def test_an_improvement_cancelled_at_the_last_moment_publishes_nothing(tiny_place: Workplace) -> None:
+    tiny_place.prefer()
+    lease = tiny_place.claim(SMALL | PREFERENCES)
+
+    def cancel(stage: str, done: int) -> None:
+        if stage == "publishing":
+            with tiny_place.database.session() as session:
+                ledger.cancel(session, lease.job_id)
+
+    with pytest.raises(Conflict, match="cancelled by its owner"):
+        tiny_place.run(lease, cancel)
+    assert tiny_place.rows(AdapterVersion) == []
+    assert tiny_place.live() is None
+    assert tiny_place.rows(TrainingRun)[0].decision is None
+    assert ledger.fail(tiny_place.database, lease, "stopped", retry=False) == "cancelled"
+
+
+class Recording(SharedPromptPolicy):
+    """The real policy, keeping who was asked what at which temperature."""
+
+    asked: ClassVar[list[tuple[int, float, Sequence[Message]]]] = []
+
+    def sample(
+        self, prompts: Sequence[Sequence[Message]], n: int, params: SamplingParams, *, slot: int
+    ) -> list[list[SampledTokens]]:
+        self.asked.extend((slot, params.temperature, messages) for messages in prompts)
+        return super().sample(prompts, n, params, slot=slot)
+
+
+def test_the_judge_is_frozen_and_blind_and_the_truth_teaches_nothing(
+    nursery_place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(improve_module, "SharedPromptPolicy", Recording)
+    monkeypatch.setattr(Recording, "asked", [])
+    practice = {"name": "order", "reward": "blind", "steps": 2, "prompts": 4, "gap_items": 48, "gate_items": 24}
+    evaluation = {"per_family": 1, "recall": 2, "work_tokens": 160}
+    nursery_place.improve({"seed": 3, "stages": ["environment"], "environment": practice, "evaluation": evaluation})
+    rollouts = nursery_place.rows(Rollout)
+    assert len(rollouts) == 2 * 4 * 8
+    questions = {row.prompt.removesuffix(f"\n{prompts.AT_ONCE}") for row in rollouts}
+    judged = [
+        slot
+        for slot, temperature, messages in Recording.asked
+        if temperature == 0 and len(messages) == 1 and messages[0] in map(prompts.propose, questions)
+    ]
+    assert judged == [START] * len(questions), "every question once, and under the snapshot of the cycle's start"
+    shown = [message for slot, _, messages in Recording.asked if slot == START for message in messages]
+    assert all(message.content.endswith(prompts.SHOW_WORK) for message in shown), "the bare question and nothing else"
+    sampled = {slot for slot, temperature, _ in Recording.asked if temperature == 1}
+    assert sampled == {INCUMBENT, POLICY}
+    assert all(set(row.rewards) == {"blind", "truth", "shaping"} for row in rollouts)
+    assert any(row.rewards["truth"] is not None for row in rollouts)
+    for group in {(row.step, row.group) for row in rollouts}:
+        rows = [row for row in rollouts if (row.step, row.group) == group]
+        scores = {name: [row.rewards[name] for row in rows] for name in ("blind", "shaping")}
+        expected = advantages_of(scores, {"blind": 1.0, "shaping": 0.2}, GrpoRecipe())
+        assert [row.advantage for row in rows] == pytest.approx(expected[0].tolist())
 
 
 def test_practice_records_every_rollout_with_every_score(nursery_place: Workplace) -> None:
@@ -352,5 +486,6 @@ def test_kill_9_and_again_publishes_exactly_one_version(
     (version,) = tiny_place.rows(AdapterVersion)
     assert result["version"]["id"] == version.id == tiny_place.live()
     AdapterStore(tiny_place.settings.adapters_dir).verify(version)
-    orphans = AdapterStore(tiny_place.settings.adapters_dir).collect_garbage([again.token], [version.path])
+    orphans = AdapterStore(tiny_place.settings.adapters_dir).collect_garbage(tiny_place.database)
     assert [orphan.name for orphan in orphans] == left
+    assert [found.name for found in folder.glob("*")] == ["1-2"]

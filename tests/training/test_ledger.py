@@ -259,6 +259,9 @@ def test_cancelling_stops_a_waiting_job_at_once_and_a_running_one_soon(stepped: 
     assert cancel(stepped, running) == "leased"
     assert ledger.heartbeat(stepped, lease, LEASE_S).cancel_requested
     assert ledger.progress(stepped, lease, "s", 0, 1)
+    with pytest.raises(Conflict, match="cancelled by its owner"):
+        finish(stepped, lease)
+    assert effects(stepped) == {}
     assert ledger.fail(stepped, lease, "stopped", retry=False) == "cancelled"
     assert claim(stepped) is None
 
@@ -296,7 +299,8 @@ def test_only_what_exists_and_has_not_ended_can_be_cancelled(stepped: SteppedDat
 def test_the_sweep_rings_for_jobs_that_wait_and_not_too_often(stepped: SteppedDatabase) -> None:
     job_id, blocked = enqueue(stepped, "1"), enqueue(stepped, "2")
     assert ledger.sweep(stepped, kinds=[]) == ledger.sweep(stepped, kinds=["debate"]) == []
-    assert ledger.sweep(stepped, kinds=["improve"]) == [job_id, blocked]
+    assert ledger.sweep(stepped, kinds=["improve"], limit=1) == [job_id]
+    assert ledger.sweep(stepped, kinds=["improve"]) == [blocked]
     assert ledger.sweep(stepped) == []
     stepped.step = 20
     assert ledger.sweep(stepped) == [job_id, blocked]
@@ -395,7 +399,10 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def finish(self, data: st.DataObject) -> None:
         lease = data.draw(st.sampled_from(self.leases))
-        if self.attempt(lease, partial(finish, self.database, lease), ends=True):
+        if self.holds(lease) and job(self.database, lease.job_id).cancel_requested:
+            with pytest.raises(Conflict, match="cancelled by its owner"):
+                finish(self.database, lease)
+        elif self.attempt(lease, partial(finish, self.database, lease), ends=True):
             self.done.add(lease.job_id)
 
     @precondition(lambda self: self.leases)

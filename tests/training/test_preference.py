@@ -13,7 +13,7 @@ from training import preference
 from training.monitors import Monitors
 from training.optim import StackedAdamW
 from training.preference import Dpo, EncodedPair, PreferenceRecipe
-from training.tasks.interactions import Preference, split
+from training.tasks.interactions import Preference
 
 
 def pair(chosen: int, rejected: int, prompt: int = 0) -> EncodedPair:
@@ -80,11 +80,11 @@ def test_a_batch_never_repeats_a_pair_and_all_are_seen_equally() -> None:
     assert counts == [4] * 10
 
 
-def test_split_is_by_prompt_and_stable() -> None:
-    said = [Preference((Message("user", f"question {n // 2}"),), f"a{n}", f"b{n}") for n in range(400)]
-    both = split(said)
-    assert len(both.train) + len(both.gate) == 400
-    assert 60 <= len(both.gate) <= 140
-    assert not {one.messages for one in both.train} & {one.messages for one in both.gate}
-    assert split(said[:100]).gate == tuple(one for one in both.gate if one in said[:100])
-    assert split(said).digest == both.digest != split(said[1:]).digest
+def test_several_pairs_of_one_prompt_are_one_piece_of_evidence() -> None:
+    policy = ToyPolicy(prompts=2)
+    pairs = [pair(1, 0), pair(1, 0), pair(0, 2), pair(1, 0, prompt=1)]
+    with torch.no_grad():
+        policy.logits[3, 0] = torch.tensor([0.0, 3.0, 0.0, 0.0])
+    assert preference.margins(policy, pairs, slot=3) == pytest.approx([3.0, 3.0, 0.0, 0.0])
+    assert preference.margins_by_prompt(policy, pairs, slot=3) == pytest.approx([2.0, 0.0])
+    assert preference.prompts_of(pairs) == 2

@@ -9,12 +9,12 @@ import pytest
 from agents import prompts
 from agents.backend import SampledTokens
 from agents.messages import Message, SamplingParams
-from personal_data.errors import InvalidInput
+from personal_data.errors import BackendError, InvalidInput
 from training.judge import BlindJudge, measure_gap
 from training.rewards import registry
 from training.rewards.base import Need, RewardFailed, Rewards, score
 from training.rewards.blind import Blind
-from training.rewards.shaping import Shaping, repetition, soft_overlong
+from training.rewards.shaping import Shaping, repetition
 from training.rewards.truth import Truth
 from training.rollouts import Rollout, Task
 from training.tasks.environments import ENVIRONMENTS, Item
@@ -74,7 +74,7 @@ def test_truth_of_a_task_without_an_item_is_missing() -> None:
 
 def test_blind_judge_sees_the_bare_question_once_and_never_a_proposal() -> None:
     solver = Solver()
-    reward = Blind(BlindJudge(solver, ADD, slot=1, seed=1, max_tokens=64))
+    reward = Blind(BlindJudge(solver, ADD, slot=1, max_tokens=64))
     proposals = [rollout(text) for text in ("5", "SECRET-6", "5.")]
     assert reward.score(proposals).values == [1.0, 0.0, 1.0]
     assert reward.score(proposals).values == [1.0, 0.0, 1.0]
@@ -82,13 +82,13 @@ def test_blind_judge_sees_the_bare_question_once_and_never_a_proposal() -> None:
 
 
 def test_blind_judges_by_its_own_answer_not_by_the_truth() -> None:
-    reward = Blind(BlindJudge(Solver(**{"2 + 3": "answer: 7"}), ADD, slot=1, seed=1, max_tokens=64))
+    reward = Blind(BlindJudge(Solver(**{"2 + 3": "answer: 7"}), ADD, slot=1, max_tokens=64))
     assert reward.score([rollout("5"), rollout("7")]).values == [0.0, 1.0]
 
 
-@pytest.mark.parametrize("work", ["I cannot say", "cut"])
+@pytest.mark.parametrize("work", ["I cannot say", "cut", "answer: ?"])
 def test_blind_without_a_judgement_is_missing(work: str) -> None:
-    reward = Blind(BlindJudge(Solver(**{"2 + 3": work}), ADD, slot=1, seed=1, max_tokens=64))
+    reward = Blind(BlindJudge(Solver(**{"2 + 3": work}), ADD, slot=1, max_tokens=64))
     assert reward.score([rollout("5"), rollout("")]).values == [None, None]
 
 
@@ -96,16 +96,28 @@ def test_gap_is_what_thinking_longer_gains() -> None:
     tasks = [task(first, 5 - first) for first in range(6)]
     solver = Solver()
     limits = SamplingParams(8)
-    judge = BlindJudge(solver, ADD, slot=1, seed=1, max_tokens=64)
+    judge = BlindJudge(solver, ADD, slot=1, max_tokens=64)
     gap = measure_gap(solver, judge, ADD, tasks, slot=2, fast=limits, slow=limits)
-    assert (gap.n, gap.fast_agrees, gap.slow_agrees, gap.gap) == (6, 0.0, 1.0, 1.0)
+    assert (gap.n, gap.judged, gap.fast_agrees, gap.slow_agrees, gap.gap) == (6, 6, 0.0, 1.0, 1.0)
     assert (gap.fast_right, gap.slow_right, gap.judge_right) == (0.0, 1.0, 1.0)
     assert gap.positive
 
 
-@pytest.mark.parametrize(("length", "value"), [(80, 0), (85, -0.25), (90, -0.5), (100, -1), (101, -1)])
-def test_soft_overlong(length: int, value: float) -> None:
-    assert soft_overlong(length, longest=100, cache=20) == pytest.approx(value)
+def test_questions_that_the_judge_did_not_answer_say_nothing_about_the_gap() -> None:
+    tasks = [task(first, 5 - first) for first in range(6)]
+    limits = SamplingParams(8)
+    silent = Solver(**{"0 + 5": "I cannot say", "1 + 4": "cut", "2 + 3": "answer: 4"})
+    gap = measure_gap(
+        silent, BlindJudge(silent, ADD, slot=1, max_tokens=64), ADD, tasks, slot=2, fast=limits, slow=limits
+    )
+    assert (gap.n, gap.judged) == (6, 4)
+    assert (gap.fast_agrees, gap.slow_agrees) == (1 / 4, 1.0)
+    assert gap.judge_right == 3 / 6
+    mute = Solver(**{f"{first} + {5 - first}": "cut" for first in range(6)})
+    gap = measure_gap(mute, BlindJudge(mute, ADD, slot=1, max_tokens=64), ADD, tasks, slot=2, fast=limits, slow=limits)
+    assert (gap.judged, gap.fast_agrees, gap.slow_agrees, gap.gap, gap.error) == (0, None, None, None, None)
+    assert not gap.positive
+    assert str(gap) == "the judge answered 0 of 6 questions"
 
 
 @pytest.mark.parametrize(("tokens", "value"), [([5] * 5, -0.75), ([1, 2, 1, 2, 1, 2], -0.6), ([1], 0.0)])
@@ -114,30 +126,32 @@ def test_repetition(tokens: list[int], value: float) -> None:
 
 
 def test_shaping_only_takes_away() -> None:
-    values = Shaping().score([rollout("fine"), rollout(""), rollout("cut off", finish_reason="length")]).values
-    assert values == [0.0, -1.0, -1.0]
+    said = [rollout("fine"), rollout(""), rollout("..."), rollout("cut off", finish_reason="length")]
+    assert Shaping().score(said).values == [0.0, -1.0, -1.0, -1.0]
 
 
 class Broken:
     name = "broken"
     needs: frozenset[Need] = frozenset()
 
-    def __init__(self, *values: float | None) -> None:
-        self._values = values
+    def __init__(self, answer: Rewards | Exception) -> None:
+        self._answer = answer
 
     def score(self, rollouts: Sequence[Rollout]) -> Rewards:
-        if not self._values:
-            raise KeyError("no such column")
-        return Rewards(self._values)
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
 
 
 @pytest.mark.parametrize(
     ("reward", "told"),
     [
-        (Broken(), "'broken' raised KeyError"),
-        (Broken(1.0, 2.0), "'broken' returned 2 values for 1 rollouts"),
-        (Broken(float("inf")), "'broken' returned inf"),
-        (Broken(float("nan")), "'broken' returned nan"),
+        (Broken(KeyError("no such column")), "'broken' raised KeyError"),
+        (Broken(Rewards([1.0, 2.0])), "'broken' returned 2 values for 1 rollouts"),
+        (Broken(Rewards([float("inf")])), "'broken' returned inf"),
+        (Broken(Rewards([float("nan")])), "'broken' returned nan"),
+        (Broken(Rewards(None, token_values=[[0.5, 0.5]])), "'broken' gives values a token"),
+        (Broken(Rewards([1.0], token_values=[[0.5, 0.5]])), "'broken' gives values a token"),
     ],
 )
 def test_a_reward_that_breaks_its_contract_stops_the_run_under_its_name(reward: Broken, told: str) -> None:
@@ -145,8 +159,22 @@ def test_a_reward_that_breaks_its_contract_stops_the_run_under_its_name(reward: 
         score(reward, [rollout("5")])
 
 
+def test_what_a_reward_raises_on_purpose_is_not_hidden_under_its_name() -> None:
+    with pytest.raises(BackendError, match="logits are not finite"):
+        score(Broken(BackendError("the policy's logits are not finite")), [rollout("5")])
+
+
+def test_a_reward_that_needs_what_nobody_prepares_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    needy = Broken(Rewards([1.0]))
+    needy.needs = frozenset({"judge", "ref_logprobs"})
+    monkeypatch.setattr(registry, "REWARDS", {"needy": lambda _: needy})
+    sources = registry.Sources(ADD, BlindJudge(Solver(), ADD, slot=1, max_tokens=64))
+    with pytest.raises(InvalidInput, match="needs ref_logprobs; the trainer prepares ground_truth, judge"):
+        registry.build("needy", sources)
+
+
 def test_registry_builds_every_reward_and_lists_them_for_an_unknown_name() -> None:
-    sources = registry.Sources(ADD, BlindJudge(Solver(), ADD, slot=1, seed=1, max_tokens=64))
+    sources = registry.Sources(ADD, BlindJudge(Solver(), ADD, slot=1, max_tokens=64))
     for name in registry.REWARDS:
         assert registry.build(name, sources).name == name
     with pytest.raises(InvalidInput, match="blind, shaping, truth"):

@@ -61,7 +61,7 @@ def test_a_slot_makes_one_job_however_often_it_is_ticked(stepped: SteppedDatabas
     assert schedule.due(stepped) == []
     stepped.at += 1
     assert len(schedule.due(stepped)) == 1
-    assert keys(stepped) == ["improve:agt_ada:0", "improve:agt_ada:1"]
+    assert keys(stepped) == ["improve:agt_ada:1000000:0", "improve:agt_ada:1000000:1"]
     with stepped.session() as session:
         job = session.get_one(Job, job_id)
         assert (job.kind, job.user_id, job.subject_id) == ("improve", "usr_ada", "agt_ada")
@@ -72,7 +72,22 @@ def test_a_missed_week_makes_one_job(stepped: SteppedDatabase) -> None:
     assert len(schedule.due(stepped)) == 1
     finish(stepped)
     assert schedule.due(stepped) == []
-    assert keys(stepped) == ["improve:agt_ada:168"]
+    assert keys(stepped) == ["improve:agt_ada:1000000:168"]
+
+
+def test_a_schedule_that_is_set_anew_counts_from_its_own_beginning(stepped: SteppedDatabase) -> None:
+    for slot in range(3):
+        stepped.at = 1000.0 + slot * HOUR
+        assert len(schedule.due(stepped)) == 1
+        finish(stepped)
+    stepped.at += 60
+    with stepped.session() as session:
+        session.execute(sa.update(Agent).where(Agent.id == "agt_ada").values(schedule_from=stepped.at))
+    assert len(schedule.due(stepped)) == 1, "its first slot begins now"
+    finish(stepped)
+    assert schedule.due(stepped) == []
+    stepped.at += HOUR
+    assert len(schedule.due(stepped)) == 1
 
 
 def test_slots_do_not_queue_up_behind_an_unfinished_improvement(stepped: SteppedDatabase) -> None:
@@ -82,7 +97,7 @@ def test_slots_do_not_queue_up_behind_an_unfinished_improvement(stepped: Stepped
         assert schedule.due(stepped) == []
     finish(stepped)
     assert len(schedule.due(stepped)) == 1
-    assert keys(stepped) == ["improve:agt_ada:0", "improve:agt_ada:5"]
+    assert keys(stepped) == ["improve:agt_ada:1000000:0", "improve:agt_ada:1000000:5"]
 
 
 def test_nothing_is_due_before_the_first_slot_or_after_a_step_back(stepped: SteppedDatabase) -> None:
@@ -108,11 +123,14 @@ def test_a_disabled_schedule_does_nothing(stepped: SteppedDatabase, every: float
 def test_many_tickers_at_once_make_one_job(stepped: SteppedDatabase) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: schedule.due(stepped), range(12)))
-    assert keys(stepped) == ["improve:agt_ada:0"]
+    assert keys(stepped) == ["improve:agt_ada:1000000:0"]
 
 
 def test_the_real_clock_is_understood(stepped: SteppedDatabase, any_database: Database) -> None:
+    begin = time.time() - 1.5 * HOUR
     with stepped.session() as session:
-        session.execute(sa.update(Agent).where(Agent.id == "agt_ada").values(schedule_from=time.time() - 1.5 * HOUR))
+        session.execute(sa.update(Agent).where(Agent.id == "agt_ada").values(schedule_from=begin))
     assert len(schedule.due(any_database)) == 1
-    assert keys(stepped) == ["improve:agt_ada:1"]
+    (key,) = keys(stepped)
+    _, _, begin_ms, slot = key.split(":")
+    assert (slot, int(begin_ms)) == ("1", pytest.approx(begin * 1000, abs=1))

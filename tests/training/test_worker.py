@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import signal
@@ -11,18 +12,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from agents.adapters import AdapterStore
 from personal_data.database import Database
 from personal_data.errors import LeaseLost
-from personal_data.records import Feedback, Job, User
+from personal_data.records import AdapterVersion, Agent, Feedback, Job, Model, User
 from personal_data.settings import Settings
 from personal_data.settings import load as load_settings
 from tests.conftest import require_server
@@ -30,7 +33,10 @@ from tests.training import drill
 from training import child, jobs, ledger, worker
 
 WORKER = [sys.executable, "-m", "tests.training.drill"]
+Start = Callable[..., subprocess.Popen[bytes]]
 PATIENCE_S = 60.0
+LONG_S = 180.0
+"""Training processes are nice: on a machine with much else to do they start slowly."""
 
 
 @pytest.fixture
@@ -44,13 +50,13 @@ def brisk(database: Database, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def workers(brisk: Settings) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """Starts real workers; kills whatever is left of them."""
+def workers(brisk: Settings) -> Iterator[Start]:
+    """Starts real workers, of the drill or with another command; kills whatever is left of them."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start() -> subprocess.Popen[bytes]:
+    def start(command: Sequence[str] = WORKER) -> subprocess.Popen[bytes]:
         with (brisk.logs_dir / f"worker-{len(started)}.log").open("wb") as log:
-            started.append(subprocess.Popen(WORKER, stdout=log, stderr=log))
+            started.append(subprocess.Popen(command, stdout=log, stderr=log))
         return started[-1]
 
     yield start
@@ -84,15 +90,15 @@ def effects(database: Database, job_id: str) -> int:
         return session.scalars(sa.select(sa.func.count()).where(Feedback.chosen == job_id)).one()
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    give_up = time.monotonic() + PATIENCE_S
+def until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
+    give_up = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < give_up, f"waited {PATIENCE_S:g} s for {what}"
+        assert time.monotonic() < give_up, f"waited {patience_s:g} s for {what}"
         time.sleep(0.05)
 
 
-def wait_for_state(database: Database, job_id: str, state: str) -> Job:
-    until(lambda: job(database, job_id).state == state, f"state {state}, job is {vars(job(database, job_id))}")
+def wait_for_state(database: Database, job_id: str, state: str, patience_s: float = PATIENCE_S) -> Job:
+    until(lambda: job(database, job_id).state == state, f"state {state} of {job_id}", patience_s)
     return job(database, job_id)
 
 
@@ -101,6 +107,29 @@ def wait_for_child(settings: Settings, job_id: str, token: int) -> int:
     path = settings.data_dir / f"{job_id}-{token}.pid"
     until(lambda: path.exists() and path.read_text(), f"child of token {token}")
     return int(path.read_text())
+
+
+def child_of(worker_pid: int) -> int | None:
+    """Process id of the training that a worker runs."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            if parent == worker_pid and b"training.child" in (stat.parent / "cmdline").read_bytes():
+                return int(stat.parent.name)
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended
+            continue
+    return None
+
+
+def add_agent(database: Database, name: str, **fields: object) -> str:
+    with database.session() as session:
+        if session.get(Model, "m") is None:
+            session.add(Model(name="m", kind="engine", lineage="l"))
+        if session.get(User, f"usr_{name}") is None:
+            session.add(User(id=f"usr_{name}", handle=name, name=name.title()))
+        session.flush()
+        session.add(Agent(id=f"agt_{name}", user_id=f"usr_{name}", handle=name, model="m", **fields))
+    return f"agt_{name}"
 
 
 def is_gone(pid: int) -> bool:
@@ -130,9 +159,25 @@ def test_an_error_is_kept_in_one_line_and_tried_again(brisk: Settings, database:
     assert "Traceback" in (brisk.logs_dir / f"{row.id}-1.log").read_text()
 
 
-def test_a_job_that_is_itself_at_fault_is_not_tried_again(brisk: Settings, database: Database) -> None:
-    row = work(brisk, database, enqueue(database, then="refuse"))
-    assert (row.state, row.error) == ("failed", "this agent cannot be trained")
+@pytest.mark.parametrize(
+    ("then", "error"),
+    [
+        ("refuse", "this agent cannot be trained"),
+        ("tear", "the live adapter is torn"),
+        ("misconfigure", "no such base"),
+        ("misjudge", "a reward broke its contract"),
+    ],
+)
+def test_what_will_be_the_same_again_is_not_tried_again(
+    brisk: Settings, database: Database, then: str, error: str
+) -> None:
+    row = work(brisk, database, enqueue(database, then=then))
+    assert (row.state, row.error) == ("failed", error)
+
+
+@pytest.mark.parametrize("then", ["fill the disk", "lose the model"])
+def test_what_may_pass_is_tried_again(brisk: Settings, database: Database, then: str) -> None:
+    assert work(brisk, database, enqueue(database, then=then)).state == "queued"
 
 
 def test_a_child_that_ends_without_finishing_has_failed(brisk: Settings, database: Database) -> None:
@@ -141,11 +186,20 @@ def test_a_child_that_ends_without_finishing_has_failed(brisk: Settings, databas
     assert row.error is not None and row.error.endswith("the training process ended with status 0 and said nothing")
 
 
-def test_a_hung_child_loses_its_lease_although_its_worker_lives(brisk: Settings, database: Database) -> None:
+def test_a_hung_child_loses_its_lease_although_its_worker_lives(
+    brisk: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slowly it starts: hours go by as soon as it is at work, and none before."""
     job_id = enqueue(database, then="hang")
-    row = work(brisk, database, job_id, stall_s=3.0)
+    started, hours = brisk.data_dir / f"{job_id}-1.pid", itertools.count(step=3600.0)
+
+    def clock() -> float:
+        return time.monotonic() + (next(hours) if started.exists() and started.read_text() else 0.0)
+
+    monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=clock))
+    row = work(brisk, database, job_id, stall_s=worker.STALL_S)
     assert (row.state, row.error) == ("queued", "its progress stood still for too long")
-    assert is_gone(wait_for_child(brisk, job_id, 1))
+    assert is_gone(int(started.read_text()))
 
 
 class FaultyDatabase(Database):
@@ -201,13 +255,14 @@ def test_the_real_child_runs_the_real_improvement(brisk: Settings, database: Dat
     """Nothing of the drill here: an agent that does not exist is refused by training itself."""
     job_id = enqueue(database, subject="agt_nobody")
     worker.work(brisk, database, job_id, stop=threading.Event(), stall_s=60.0)
-    assert job(database, job_id).state == "failed"
+    row = job(database, job_id)
+    assert (row.state, row.error) == ("failed", "no agent agt_nobody")
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [
-        ("FOLKMOOT_DATA_DIR", "/proc/nowhere", "set FOLKMOOT_DATA_DIR to a writable folder"),
+        ("FOLKMOOT_DATA_DIR", "/proc/nowhere", "set FOLKMOOT_DATA_DIR to a folder"),
         ("FOLKMOOT_BROKER_URL", "sqs://", "broker_url must begin with one of"),
     ],
 )
@@ -222,7 +277,7 @@ def test_what_keeps_a_worker_from_starting_is_one_line(
 
 
 def test_kill_9_of_worker_and_child_in_turn_still_gives_one_effect(
-    brisk: Settings, database: Database, workers: Callable[[], subprocess.Popen[bytes]]
+    brisk: Settings, database: Database, workers: Start
 ) -> None:
     job_id = enqueue(database, steps=6, pause_s=0.5)
     first = workers()
@@ -243,8 +298,88 @@ def test_kill_9_of_worker_and_child_in_turn_still_gives_one_effect(
     assert effects(database, job_id) == 1
 
 
+@pytest.mark.timeout(600)
+def test_kill_9_of_worker_and_child_during_a_real_improvement(
+    brisk: Settings, database: Database, tmp_path: Path, workers: Start
+) -> None:
+    """Nothing of the drill here: real workers train a tiny base, and whatever is killed, one version comes out."""
+    from tests.agents.tiny import save_qwen3
+
+    base = save_qwen3(tmp_path / "base", max_position_embeddings=512)
+    (brisk.data_dir / "folkmoot.toml").write_text(
+        f'default_model = "m"\n[models.m]\nkind = "engine"\nbase = "{base}"\n'
+    )
+    add_agent(database, "ada")
+    with database.session() as session:
+        for place in range(40):
+            prompt = [{"role": "user", "content": f"question {place}"}]
+            session.add(Feedback(user_id="usr_ada", prompt=prompt, chosen="yes :)", rejected="no"))
+    evaluation = {"per_family": 1, "recall": 2, "work_tokens": 8}
+    job_id = enqueue(database, stages=["preferences"], seed=3, evaluation=evaluation)
+
+    def training(worker_pid: int, token: int) -> int:
+        """Process id of the attempt, in the middle of its training."""
+        until(
+            lambda: (row := job(database, job_id)).token == token and row.progress.get("stage") == "preferences",
+            f"attempt {token} to train",
+            LONG_S,
+        )
+        pid = child_of(worker_pid)
+        assert pid is not None
+        return pid
+
+    first = workers(jobs.worker_command())
+    jobs.nudge(job_id, brisk)
+    os.kill(training(first.pid, 1), signal.SIGKILL)
+    pid = training(first.pid, 2)
+    first.kill()
+    until(lambda: is_gone(pid), "the kernel to take the child with its worker")
+    for orphan in ("agt_ada/1-99", ".tmp-job_x-98"):  # as an attempt leaves them that is killed while it publishes
+        (brisk.adapters_dir / orphan).mkdir(parents=True)
+    workers(jobs.worker_command())
+    wait_for_state(database, job_id, "done", LONG_S)
+    with database.session() as session:
+        (version,) = session.scalars(sa.select(AdapterVersion))
+        assert session.get_one(Agent, "agt_ada").live_version_id == version.id
+    AdapterStore(brisk.adapters_dir).verify(version)
+    left = [str(folder.relative_to(brisk.adapters_dir)) for folder in brisk.adapters_dir.glob("*/*-*")]
+    assert left == [version.path]
+    assert [entry.name for entry in brisk.adapters_dir.iterdir()] == ["agt_ada"]
+
+
+def test_a_schedule_is_ticked_by_celery_beat(brisk: Settings, database: Database, workers: Start) -> None:
+    agent_id = add_agent(database, "ada", improve_every_s=3600.0, schedule_from=time.time() - 1.0)
+    workers()
+    scheduled = sa.select(Job.state).where(Job.subject_id == agent_id, Job.kind == "improve")
+
+    def states() -> Sequence[str]:
+        with database.session() as session:
+            return session.scalars(scheduled).all()
+
+    until(lambda: states() == ["done"], "the scheduled improvement to end")
+
+
+def test_nothing_stands_still_while_a_job_runs_that_the_tick_has_found(
+    brisk: Settings, database: Database, workers: Start
+) -> None:
+    workers()
+    running = enqueue(database, then="hang")
+    wait_for_child(brisk, running, 1)
+    agent_id = add_agent(database, "bob", improve_every_s=3600.0, schedule_from=time.time() - 1.0)
+    lapsed = enqueue(database, "lapsed", subject="agt_cleo", attempts=1)
+    assert ledger.claim(database, lease_s=0.1, job_id=lapsed) is not None
+    wait_for_state(database, lapsed, "dead")
+
+    def due() -> bool:
+        with database.session() as session:
+            return session.scalar(sa.select(Job.id).where(Job.subject_id == agent_id)) is not None
+
+    until(due, "the other agent's improvement to become due")
+    assert job(database, running).state == "leased"
+
+
 def test_two_workers_and_too_many_bells_give_one_effect_a_job(
-    brisk: Settings, database: Database, workers: Callable[[], subprocess.Popen[bytes]]
+    brisk: Settings, database: Database, workers: Start
 ) -> None:
     workers(), workers()
     job_ids = [enqueue(database, str(number), subject=f"agt_{number % 2}") for number in range(3)]
@@ -262,14 +397,18 @@ def test_a_zombie_that_was_frozen_past_its_lease_cannot_finish(brisk: Settings, 
     lease = ledger.claim(database, lease_s=1.0, job_id=job_id)
     assert lease is not None
     zombie = subprocess.Popen([*drill.COMMAND, job_id, str(lease.token)], stderr=subprocess.PIPE, text=True)
-    until(lambda: job(database, job_id).progress, "its first step")
-    time.sleep(0.2)  # it pauses now, and holds no lock on the database
-    zombie.send_signal(signal.SIGSTOP)
-    until(lambda: ledger.sweep(database, renudge_s=0.0) == [job_id], "the lease to run out")
-    heir = ledger.claim(database, lease_s=60.0, job_id=job_id)
-    assert heir is not None
-    zombie.send_signal(signal.SIGCONT)
-    _, errors = zombie.communicate(timeout=PATIENCE_S)
+    try:
+        until(lambda: job(database, job_id).progress, "its first step")
+        time.sleep(0.2)  # it pauses now, and holds no lock on the database
+        zombie.send_signal(signal.SIGSTOP)
+        until(lambda: ledger.sweep(database, renudge_s=0.0) == [job_id], "the lease to run out")
+        heir = ledger.claim(database, lease_s=60.0, job_id=job_id)
+        assert heir is not None
+        zombie.send_signal(signal.SIGCONT)
+        _, errors = zombie.communicate(timeout=PATIENCE_S)
+    finally:
+        zombie.kill()
+        zombie.wait()
     assert zombie.returncode == 1 and "the lease with token 1 is gone" in errors
     assert effects(database, job_id) == 0
     drill.record_effect(database, heir)
@@ -278,9 +417,7 @@ def test_a_zombie_that_was_frozen_past_its_lease_cannot_finish(brisk: Settings, 
     assert effects(database, job_id) == 1
 
 
-def test_cancel_stop_and_sweep_of_a_real_worker(
-    brisk: Settings, database: Database, workers: Callable[[], subprocess.Popen[bytes]]
-) -> None:
+def test_cancel_stop_and_sweep_of_a_real_worker(brisk: Settings, database: Database, workers: Start) -> None:
     """No bell is rung here: beat's sweep finds the jobs."""
     process = workers()
     unwanted = enqueue(database, "1", then="hang")
@@ -302,7 +439,7 @@ def test_a_broker_that_is_away_only_delays(
     brisk: Settings,
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
-    workers: Callable[[], subprocess.Popen[bytes]],
+    workers: Start,
 ) -> None:
     with socket.socket() as nobody:  # bound but not listening: refused
         nobody.bind(("127.0.0.1", 0))
@@ -316,7 +453,7 @@ def test_a_broker_that_is_away_only_delays(
 
 
 def test_hostile_messages_run_nothing_and_stop_nothing(
-    brisk: Settings, database: Database, tmp_path: Path, workers: Callable[[], subprocess.Popen[bytes]]
+    brisk: Settings, database: Database, tmp_path: Path, workers: Start
 ) -> None:
     """Pickle and YAML bodies, an unknown task, wrong arguments, half a file: the next bell is heard all the same."""
     sentinel = tmp_path / "sentinel"
@@ -365,9 +502,7 @@ def brokered(request: pytest.FixtureRequest, brisk: Settings, monkeypatch: pytes
             connection.default_channel.client.delete(f"_kombu.binding.{queue}", f"_kombu.binding_permanent.{queue}")
 
 
-def test_the_bell_is_heard_through_a_broker(
-    brokered: Settings, database: Database, workers: Callable[[], subprocess.Popen[bytes]]
-) -> None:
+def test_the_bell_is_heard_through_a_broker(brokered: Settings, database: Database, workers: Start) -> None:
     job_id = enqueue(database)
     process = workers()
     jobs.nudge(job_id, brokered)

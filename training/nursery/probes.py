@@ -11,12 +11,13 @@ from random import Random
 
 from agents import prompts
 from agents.messages import Message
+from society.canonical import answer_key
 from training.nursery.corpus import FULL, Corpus
 from training.nursery.language import Fact
 from training.nursery.scenes import Scene, draw_scene, new_fact
 from training.nursery.smalltalk import OUT_OF_GRAMMAR, SMALL_TALK
 from training.nursery.voice import BRIEF, FORMAL, FULL_SENTENCE, INSTRUCTIONS, SMILE
-from training.tasks.environments import ENVIRONMENTS, canonical, draw
+from training.tasks.environments import ENVIRONMENTS, draw
 
 ANY: frozenset[str] = frozenset()
 NAMES, CODES = frozenset({"name", "city"}), frozenset({"digits"})
@@ -101,6 +102,18 @@ def _recall(memories: Callable[[int], int], kinds: frozenset[str] = ANY) -> Call
     return make
 
 
+def _rivalled(corpus: Corpus, index: int) -> Probe:
+    """The owner's fact, where a line tells the same of somebody else's."""
+    while True:
+        scene = _known_scene(corpus, 2 + index % 7)
+        told = [(fact.person == scene.owner, fact) for fact, _ in scene.known]
+        others = {(fact.pattern.first, fact.noun) for own, fact in told if not own}
+        if asked := [fact for own, fact in told if own and (fact.pattern.first, fact.noun) in others]:
+            fact = corpus.rng.choice(asked)
+            question = Message("user", corpus.rng.choice(fact.questions(by_owner=True)))
+            return Probe([prompts.system(scene.owner, scene.lines), question], _tells(fact, by_owner=True))
+
+
 def _tells(fact: Fact, *, by_owner: bool) -> Callable[[str], bool]:
     good = {f"{fact.value}.", fact.second_person() if by_owner else fact.third_person()}
     return lambda reply: reply in good
@@ -137,7 +150,7 @@ def _debated(whose: str) -> Callable[[Corpus, int], Probe]:
 
 def _ends_in(reply: str, wanted: str) -> bool:
     answer = prompts.final_answer(reply)
-    return answer is not None and canonical(answer) == canonical(wanted)
+    return answer is not None and answer_key(answer) == answer_key(wanted)
 
 
 def _family(name: str, difficulties: tuple[int, ...], *, work: bool) -> Callable[[Corpus, int], Probe]:
@@ -174,6 +187,7 @@ CELLS: tuple[Cell, ...] = (
     Cell("recall_names", "recall of unseen names and cities", _recall(lambda i: 1 + i % 8, NAMES), 0.92, 0.85),
     Cell("recall_codes", "recall of unseen codes, 3-6 digits", _recall(lambda i: 1 + i % 8, CODES)),
     Cell("recall_8", "recall, 8 memories", _recall(lambda _: 8), 0.90, 0.75),
+    Cell("recall_rivalled", "recall, the same told of somebody else's", _rivalled),
     Cell("recall_3_turns", "recall after 3 turns, taught facts among them", _three_turns, 0.90, 0.75),
     Cell("absent", "absent fact admitted", _absent, 0.93, 0.85),
     Cell("world", "question about the world declined", _world_question, 0.93, 0.85),

@@ -15,6 +15,8 @@ from personal_data.errors import FolkmootError
 from training.rollouts import Rollout
 
 Need = Literal["ground_truth", "judge", "ref_logprobs", "logit_summary", "reference_text", "hidden_states", "trainable"]
+PREPARED: frozenset[Need] = frozenset({"ground_truth", "judge"})
+"""What the trainer prepares so far; the registry refuses a reward that needs more."""
 
 
 class RewardFailed(FolkmootError):
@@ -23,9 +25,9 @@ class RewardFailed(FolkmootError):
 
 @dataclass(frozen=True, slots=True)
 class Rewards:
-    """One value a rollout (None: not applicable), optionally one a token, and what is worth recording."""
+    """One value a rollout (None: not applicable), or one a token, which no trainer takes yet, and what to record."""
 
-    values: Sequence[float | None]
+    values: Sequence[float | None] | None
     token_values: Sequence[Sequence[float] | None] | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
 
@@ -44,19 +46,24 @@ class Reward(Protocol):
         ...
 
 
-def score(reward: Reward, rollouts: Sequence[Rollout]) -> Rewards:
-    """Call a reward and hold it to its contract.
+def score(reward: Reward, rollouts: Sequence[Rollout]) -> tuple[Sequence[float | None], Mapping[str, Any]]:
+    """Call a reward and hold it to its contract; its values and what it wants recorded.
 
     Raises:
-        RewardFailed: it raised, or returned the wrong number of values, or one that is not finite.
+        RewardFailed: it raised, or returned the wrong number of values, one that is not finite, or values a token.
+        FolkmootError: what it raised on purpose, as it is: a policy that broke is no fault of the reward.
     """
     try:
         rewards = reward.score(rollouts)
+    except FolkmootError:
+        raise
     except Exception as error:  # a reward may be anybody's code: whatever it raises stops the run under its name
         raise RewardFailed(f"reward {reward.name!r} raised {type(error).__name__}: {error}") from error
+    if rewards.values is None or rewards.token_values is not None:
+        raise RewardFailed(f"reward {reward.name!r} gives values a token, which no trainer takes yet, not a rollout")
     if len(rewards.values) != len(rollouts):
         raise RewardFailed(f"reward {reward.name!r} returned {len(rewards.values)} values for {len(rollouts)} rollouts")
     for value in rewards.values:
         if value is not None and not math.isfinite(value):
             raise RewardFailed(f"reward {reward.name!r} returned {value}; a value that is missing must be None")
-    return rewards
+    return rewards.values, rewards.info

@@ -15,7 +15,7 @@ from training.rollouts import Rollout
 
 
 class Blind:
-    """The share of the judge's own answers that equal the rollout's; None where either gives no answer."""
+    """1 when the judge's own answer equals the rollout's, else 0; None where either gives no answer."""
 
     name = "blind"
     needs: frozenset[Need] = frozenset({"judge"})

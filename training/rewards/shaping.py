@@ -8,11 +8,6 @@ from training.rewards.base import Need, Rewards
 from training.rollouts import Rollout
 
 
-def soft_overlong(length: int, *, longest: int, cache: int) -> float:
-    """0 up to longest - cache tokens, then linearly down to -1 at `longest` (DAPO, Yu et al. 2025, equation 13)."""
-    return -min(max(length - (longest - cache), 0) / cache, 1.0)
-
-
 def repetition(token_ids: Sequence[int], *, ngram: int = 2) -> float:
     """-(1 - distinct n-grams / n-grams); 0 for a text shorter than one n-gram (Yeo et al. 2025)."""
     grams = [tuple(token_ids[start : start + ngram]) for start in range(len(token_ids) - ngram + 1)]

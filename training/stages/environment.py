@@ -36,7 +36,7 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     recipe, total = plan.recipe, plan.recipe.steps + 2
     tell(0, total, f"{plan.name}: does thinking longer beat answering at once?")
     environment = ENVIRONMENTS[plan.name]
-    judge = BlindJudge(bench.policy, environment, slot=START, seed=bench.seed, max_tokens=bench.suite.work_tokens)
+    judge = BlindJudge(bench.policy, environment, slot=START, max_tokens=bench.suite.work_tokens)
     held = _draw(bench, plan, "gate", recipe.gate_items, held_out=True)
     gap = _gap(bench, plan, judge)
     known: dict[str, Any] = {"gap": dataclasses.asdict(gap)}
@@ -97,13 +97,10 @@ def _nothing_to_gain(plan: EnvironmentPlan, gap: Gap, held_out: int) -> str | No
     if held_out < _FEWEST:
         return f"{plan.name} has {held_out} held-out items at difficulty {plan.difficulty}; the gate needs {_FEWEST}"
     if plan.reward == "blind" and not gap.positive:
-        return (
-            f"{plan.name}: thinking longer does not beat answering at once "
-            f"(gap {gap.gap:+.2f} +- {gap.error:.2f}, n={gap.n}); a self-judged reward has nothing to teach"
-        )
+        return f"{plan.name}: thinking longer does not beat answering at once ({gap}); a judge has nothing to teach"
     share = gap.fast_agrees if plan.reward == "blind" else gap.fast_right
     low, high = _LEARNABLE
-    if not low <= share <= high:
+    if share is not None and not low <= share <= high:
         return f"{plan.name}: {share:.0%} of direct answers are rewarded (n={gap.n}); groups would not differ"
     return None
 
@@ -124,7 +121,7 @@ def _gate(
 
 def _preferences_kept(bench: Bench) -> gate.Check:
     """What the owner prefers must stay preferred."""
-    margins = (preference.margins(bench.policy, bench.gate_pairs, slot=slot) for slot in (INCUMBENT, POLICY))
+    margins = (preference.margins_by_prompt(bench.policy, bench.gate_pairs, slot=slot) for slot in (INCUMBENT, POLICY))
     before, after = ([margin > 0 for margin in values] for values in margins)
     return gate.kept("owner's preferences", before, after)
 

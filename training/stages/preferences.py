@@ -27,8 +27,8 @@ def run(
 ) -> StageResult:
     """Train on the pairs, then let the gate decide."""
     pairs, held = preference.encode_pairs(base, data.train), bench.gate_pairs
-    if len(pairs) < recipe.min_train or len(held) < recipe.min_gate:
-        return StageResult("skipped", (_too_few(len(pairs), len(held), recipe, data.unpaired),))
+    if len(pairs) < recipe.min_train or preference.prompts_of(held) < recipe.min_gate:
+        return StageResult("skipped", (_too_few(len(pairs), preference.prompts_of(held), recipe, data),))
     total = preference.updates(len(pairs), recipe) + 1
 
     def on_step(done: int, numbers: dict[str, float]) -> None:
@@ -51,9 +51,13 @@ def run(
     return _gate(bench, held, lambda note: tell(total - 1, total, f"preferences: {note}"))
 
 
-def _too_few(train: int, held: int, recipe: PreferenceRecipe, unpaired: int) -> str:
+def _too_few(train: int, held: int, recipe: PreferenceRecipe, data: Preferences) -> str:
     found = f"{train} preference pairs to learn from and {held} held out for the gate"
-    aside = f" ({unpaired} feedback entries name no different rejected answer)" if unpaired else ""
+    left_out = {
+        "feedback entries name no different rejected answer": data.unpaired,
+        "pairs show a memory that was forgotten since": data.forgotten,
+    }
+    aside = "".join(f" ({count} {why})" for why, count in left_out.items() if count)
     return f"too little to learn from: {found}{aside}; it needs {recipe.min_train} and {recipe.min_gate}"
 
 
@@ -61,7 +65,7 @@ def _gate(bench: Bench, pairs: Sequence[EncodedPair], report: Callable[[str], No
     report("gate on held-out pairs")
     held = [pair.preference for pair in pairs]
     before, after = (_answers(bench.policy, held, slot) for slot in (INCUMBENT, POLICY))
-    margins = [preference.margins(bench.policy, pairs, slot=slot) for slot in (INCUMBENT, POLICY)]
+    margins = [preference.margins_by_prompt(bench.policy, pairs, slot=slot) for slot in (INCUMBENT, POLICY)]
     likelihoods = [preference.chosen_nll(bench.policy, pairs, slot=slot) for slot in (INCUMBENT, POLICY)]
     measured, safety = check_suite(bench, report)
     verdict = gate.decide(

@@ -17,6 +17,8 @@ from itertools import pairwise
 from random import Random
 from typing import Protocol
 
+from society.canonical import answer_key
+
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -75,13 +77,8 @@ class Environment(Protocol):
         ...
 
     def is_right(self, item: Item, answer_text: str | None) -> bool | None:
-        """Whether the answer equals the item's, compared in canonical form; None when there is no answer."""
+        """Whether the answer equals the item's, compared by `answer_key`; None when there is nothing to compare."""
         ...
-
-
-def canonical(text: str) -> str:
-    """Case, spacing, list commas and the closing full stop carry no meaning in an answer."""
-    return " ".join(text.replace(",", " ").split()).rstrip(".").rstrip().casefold()
 
 
 def held_out(item: Item) -> bool:
@@ -118,9 +115,8 @@ class _Family:
         return Item(self.name, difficulty, question, answer, work)
 
     def is_right(self, item: Item, answer_text: str | None) -> bool | None:
-        if answer_text is None or not answer_text.strip():
-            return None
-        return canonical(answer_text) == canonical(item.answer)
+        key = answer_key(answer_text or "")
+        return key == answer_key(item.answer) if key else None
 
 
 def _number(rng: Random, digits: int) -> int:

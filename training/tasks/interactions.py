@@ -1,7 +1,8 @@
 """What the owner preferred, as pairs to learn from, split once and for all into training and gate.
 
-The split is by a stable hash of the prompt, so that a prompt of the gate is never trained on, in this cycle or a later
-one. Feedback without a rejected answer is counted but makes no pair.
+The split is by conversation, or by the first thing said where there is none, so that the turns of one talk never lie on
+both sides; and a question stays on the side where it was first asked, whatever was recalled for it later: what the gate
+asks is never trained on, in this cycle or a later one. Feedback without a rejected answer is counted but makes no pair.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from agents.messages import Message
-from personal_data.records import Feedback
+from agents.prompts import MemoryLine, system
+from personal_data.records import ChatMessage, Feedback, Memory
 
 _GATE_IN = 4
 
@@ -27,42 +29,98 @@ class Preference:
     messages: tuple[Message, ...]
     chosen: str
     rejected: str
+    conversation_id: str | None = None
+
+    @property
+    def question(self) -> str:
+        """What was asked, without case and spacing: one prompt, whatever the memories around it."""
+        return self._said()[-1]
 
     @property
     def for_gate(self) -> bool:
-        """Whether it is kept for the gate: one prompt in four."""
-        prompt = json.dumps([(message.role, message.content) for message in self.messages])
-        return hashlib.sha256(prompt.encode()).digest()[0] % _GATE_IN == 0
+        """Whether it is kept for the gate: one conversation in four."""
+        group = self.conversation_id or self._said()[0]
+        return hashlib.sha256(group.encode()).digest()[0] % _GATE_IN == 0
+
+    def _said(self) -> list[str]:
+        said = [" ".join(one.content.casefold().split()) for one in self.messages if one.role == "user"]
+        return said or [""]
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """A frozen set of preferences; `digest` is the SHA-256 of its content, `unpaired` counts feedback left out."""
+    """A frozen set of preferences; `digest` is the SHA-256 of its content.
+
+    `unpaired` counts feedback left out for want of a rejected answer, `forgotten` pairs left out because their prompts
+    show a memory that the owner has forgotten since.
+    """
 
     train: tuple[Preference, ...]
     gate: tuple[Preference, ...]
     digest: str
-    unpaired: int
+    unpaired: int = 0
+    forgotten: int = 0
 
 
 def read_preferences(session: Session, user_id: str, *, latest: int = 512) -> Preferences:
     """The owner's latest feedback, oldest first."""
-    newest = sa.select(Feedback).where(Feedback.user_id == user_id).order_by(Feedback.id.desc()).limit(latest)
-    rows = list(reversed(session.scalars(newest).all()))
+    newest = (
+        sa.select(Feedback, ChatMessage.conversation_id)
+        .outerjoin(ChatMessage, Feedback.message_id == ChatMessage.id)
+        .where(Feedback.user_id == user_id)
+        .order_by(Feedback.id.desc())
+        .limit(latest)
+    )
+    rows = list(reversed(session.execute(newest).all()))
     pairs = [
-        Preference(tuple(Message(turn["role"], turn["content"]) for turn in row.prompt), row.chosen, row.rejected)
-        for row in rows
+        Preference(_messages(row), row.chosen, row.rejected, conversation_id)
+        for row, conversation_id in rows
         if row.rejected is not None and row.rejected != row.chosen
     ]
-    return split(pairs, unpaired=len(rows) - len(pairs))
+    kept = _still_remembered(session, user_id, pairs)
+    return split(kept, unpaired=len(rows) - len(pairs), forgotten=len(pairs) - len(kept))
 
 
-def split(pairs: Sequence[Preference], *, unpaired: int = 0) -> Preferences:
-    """Divide pairs between training and gate."""
-    content = json.dumps([[[(m.role, m.content) for m in p.messages], p.chosen, p.rejected] for p in pairs])
+def split(pairs: Sequence[Preference], *, unpaired: int = 0, forgotten: int = 0) -> Preferences:
+    """Divide pairs, oldest first, between training and gate.
+
+    Equal questions with equal chosen answers are one pair, the oldest. A pair whose conversation lies on the other side
+    than its question did at first is left out.
+    """
+    sides: dict[str, bool] = {}
+    unique: dict[tuple[str, str], Preference] = {}
+    for pair in pairs:
+        if sides.setdefault(pair.question, pair.for_gate) == pair.for_gate:
+            unique.setdefault((pair.question, pair.chosen), pair)
+    content = [[[(m.role, m.content) for m in p.messages], p.chosen, p.rejected] for p in unique.values()]
     return Preferences(
-        train=tuple(pair for pair in pairs if not pair.for_gate),
-        gate=tuple(pair for pair in pairs if pair.for_gate),
-        digest=hashlib.sha256(content.encode()).hexdigest(),
+        train=tuple(pair for pair in unique.values() if not pair.for_gate),
+        gate=tuple(pair for pair in unique.values() if pair.for_gate),
+        digest=hashlib.sha256(json.dumps(content).encode()).hexdigest(),
         unpaired=unpaired,
+        forgotten=forgotten,
     )
+
+
+def _messages(row: Feedback) -> tuple[Message, ...]:
+    return tuple(Message(turn["role"], turn["content"]) for turn in row.prompt)
+
+
+def _still_remembered(session: Session, user_id: str, pairs: Sequence[Preference]) -> list[Preference]:
+    """The pairs whose prompts show only memories that the owner still has.
+
+    A forgotten memory has left no text to look for, so every line must be one of a live memory; but only when something
+    was forgotten at all.
+    """
+    memories = sa.select(Memory.speaker, Memory.text, Memory.deleted_at).where(Memory.user_id == user_id)
+    rows = session.execute(memories).all()
+    if all(row.deleted_at is None for row in rows):
+        return list(pairs)
+    live = set(_shown([system("", [MemoryLine(row.speaker, row.text) for row in rows if row.deleted_at is None])]))
+    return [pair for pair in pairs if live.issuperset(_shown(pair.messages))]
+
+
+def _shown(messages: Sequence[Message]) -> list[str]:
+    """The memory lines of a prompt, as `prompts.system` writes them."""
+    systems = [message.content for message in messages if message.role == "system"]
+    return [line for content in systems for line in content.partition("\nMemories:\n")[2].split("\n") if line]

@@ -11,8 +11,8 @@ from random import Random
 
 from agents import prompts
 from agents.messages import Message
+from society.canonical import answer_key
 from training.nursery.language import Fact, Speech
-from training.tasks.environments import canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class RecallItem:
     value: str
 
     def is_right(self, text: str) -> bool:
-        return f" {canonical(self.value)} " in f" {canonical(text.replace('.', ' '))} "
+        return f" {answer_key(self.value)} " in f" {answer_key(text)} "
 
 
 def recall_items(rng: Random, count: int, *, memories: int = 4) -> list[RecallItem]:

@@ -1,0 +1,155 @@
+"""The road from SQL to the vector index: the outbox is read, the index is told, and what it lost is queued again.
+
+Door: `Outbox`, held by `memory.Memory`. An entry says no more than that a memory has changed; what the index is told is
+what SQL holds when it is told. Entries go only after the index has taken them, so any number of processes may deliver
+at once, and may die doing it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.orm import Session
+
+from personal_data.database import Database
+from personal_data.embedding import Embedder, from_bytes, to_bytes
+from personal_data.errors import BackendError, IndexUnavailable
+from personal_data.index import IndexRow, VectorIndex
+from personal_data.records import Memory as MemoryRow
+from personal_data.records import MemoryOutbox, now
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_Stored = tuple[str, bytes]
+"""What the index is told of a memory: its scope and its vector."""
+_BATCH = 500
+"""Rows a transaction: other writers get their turn between two of them. Every database binds that many variables."""
+_RETRY_S = 5.0
+_LONGEST_RETRY_S = 300.0
+
+
+class Outbox:
+    """What the index has still to be told."""
+
+    def __init__(self, database: Database, embedder: Embedder, index: VectorIndex) -> None:
+        self._database = database
+        self._embedder = embedder
+        self._index = index
+
+    def drain(self, user_id: str | None = None) -> int:
+        """Tell the index what has waited longest, of one owner or of all: one batch.
+
+        Returns how many entries it took: 0 when none is due or the index is away, and then they are tried again later.
+        """
+        due = select(MemoryOutbox).where(MemoryOutbox.not_before <= now())
+        if user_id is not None:
+            due = due.where(MemoryOutbox.user_id == user_id)
+        with self._database.reading() as session:
+            entries = list(session.scalars(due.order_by(MemoryOutbox.id).limit(_BATCH)))
+        by_owner: dict[str, list[MemoryOutbox]] = {}
+        for entry in entries:
+            by_owner.setdefault(entry.user_id, []).append(entry)
+        return sum(self._deliver(owner, group) for owner, group in by_owner.items())
+
+    def reconcile(self) -> int:
+        """Queue every memory that the index lacks, or holds although it was forgotten; returns how many that were.
+
+        Raises:
+            IndexUnavailable: the index is away; what was queued by then stays queued.
+        """
+        with self._database.reading() as session:
+            owners = session.scalars(select(MemoryRow.user_id).distinct().order_by(MemoryRow.user_id)).all()
+        return sum(self._queue(owner, batch) for owner in owners for batch in batches(self._astray(owner)))
+
+    def _astray(self, owner: str) -> list[str]:
+        """The owner's memories of which SQL and the index disagree whether they are there."""
+        with self._database.reading() as session:
+            query = select(MemoryRow.id, MemoryRow.deleted_at.is_(None)).where(MemoryRow.user_id == owner)
+            alive = dict(session.execute(query.order_by(MemoryRow.id)).tuples().all())
+        known = {
+            memory_id
+            for batch in batches(list(alive))
+            for memory_id in self._index.known(owner, self._embedder.model, batch)
+        }
+        return [memory_id for memory_id, lives in alive.items() if lives != (memory_id in known)]
+
+    def _queue(self, owner: str, ids: Sequence[str]) -> int:
+        with self._database.session() as session:
+            waiting = session.scalars(select(MemoryOutbox.memory_id).where(MemoryOutbox.memory_id.in_(ids)))
+            astray = sorted(set(ids) - set(waiting))
+            for memory_id in astray:
+                tell(session, owner, memory_id)
+        return len(astray)
+
+    def _deliver(self, owner: str, entries: Sequence[MemoryOutbox]) -> int:
+        """Bring the index to SQL's present state for the entries' memories.
+
+        A memory may be forgotten or shared after we have read it, and the index be told so before we write: so we look
+        again after writing, and the entries go only when what was written still holds.
+        """
+        ids = sorted({entry.memory_id for entry in entries})
+        told: dict[str, _Stored] | None = None
+        try:
+            while (stored := self._stored(owner, ids)) != told:
+                self._write(owner, ids, stored)
+                told = stored
+        except (IndexUnavailable, BackendError) as error:
+            log.warning("the index will be told later: %s", error)
+            self._postpone(entries)
+            return 0
+        with self._database.session() as session:
+            session.execute(delete(MemoryOutbox).where(MemoryOutbox.id.in_([entry.id for entry in entries])))
+        return len(entries)
+
+    def _write(self, owner: str, ids: Sequence[str], stored: dict[str, _Stored]) -> None:
+        if stored:
+            rows = [IndexRow(memory_id, scope, from_bytes(blob)) for memory_id, (scope, blob) in stored.items()]
+            self._index.upsert(owner, self._embedder.model, rows)
+        if gone := [memory_id for memory_id in ids if memory_id not in stored]:
+            self._index.delete(owner, self._embedder.model, gone)
+
+    def _stored(self, owner: str, ids: Sequence[str]) -> dict[str, _Stored]:
+        """The live ones of `ids`, after giving a vector to those stored without one, or with another model's."""
+        with self._database.reading() as session:
+            rows = session.scalars(select(MemoryRow).where(*live(owner), MemoryRow.id.in_(ids))).all()
+        bare = [row for row in rows if row.embedding is None or row.embedding_model != self._embedder.model]
+        if bare:
+            vectors = self._embedder.embed([row.text for row in bare])
+            with self._database.session() as session:
+                for row, vector in zip(bare, vectors, strict=True):
+                    row.embedding = to_bytes(vector)
+                    session.execute(
+                        update(MemoryRow)
+                        .where(MemoryRow.id == row.id, MemoryRow.deleted_at.is_(None))
+                        .values(embedding=row.embedding, embedding_model=self._embedder.model)
+                    )
+        return {row.id: (row.scope, row.embedding) for row in rows if row.embedding is not None}
+
+    def _postpone(self, entries: Iterable[MemoryOutbox]) -> None:
+        with self._database.session() as session:
+            for entry in entries:
+                wait = min(_RETRY_S * 2**entry.attempts, _LONGEST_RETRY_S)
+                session.execute(
+                    update(MemoryOutbox)
+                    .where(MemoryOutbox.id == entry.id)
+                    .values(attempts=entry.attempts + 1, not_before=now() + wait)
+                )
+
+
+def tell(session: Session, user_id: str, memory_id: str) -> None:
+    """Write down, in the transaction of the change itself, that the index has to hear of this memory."""
+    session.add(MemoryOutbox(memory_id=memory_id, user_id=user_id, operation="sync"))
+
+
+def live(user_id: str) -> tuple[ColumnElement[bool], ...]:
+    """What every query on memories begins with: one owner's, and none that was forgotten."""
+    return MemoryRow.user_id == user_id, MemoryRow.deleted_at.is_(None)
+
+
+def batches(found: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """As many at a time as one transaction should hold."""
+    return (found[start : start + _BATCH] for start in range(0, len(found), _BATCH))
