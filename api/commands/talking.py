@@ -62,7 +62,8 @@ def import_files(arguments: Namespace) -> None:
             print(f"folkmoot: {_so_far(scopes)}", file=sys.stderr)
             raise
     told = ", ".join(f"{count} {scope}" for scope, count in Counter(scopes.values()).items())
-    text = f"{len(scopes)} memories from {len(arguments.files)} files ({told})"
+    files = len(arguments.files)
+    text = f"{len(scopes)} memories from {files} file{'' if files == 1 else 's'} ({told})"
     show(arguments, {"ids": list(scopes), "scopes": list(scopes.values())}, text)
 
 

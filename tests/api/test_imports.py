@@ -68,9 +68,9 @@ def test_the_scope_that_is_stored_is_told(
     ada.client.remember("My cat is called Miro.", scope="society:moot")
     file = written(tmp_path / "x" / "notes.md", "- My cat is called Miro.\n- My boat is green.\n")
     import_files(asked(platform.url, file, as_json=False))
-    assert capsys.readouterr().out == "2 memories from 1 files (1 society:moot, 1 private)\n"
+    assert capsys.readouterr().out == "2 memories from 1 file (1 society:moot, 1 private)\n"
     import_files(asked(platform.url, file, scope="society:moot", as_json=False))
-    assert capsys.readouterr().out == "2 memories from 1 files (2 society:moot)\n"
+    assert capsys.readouterr().out == "2 memories from 1 file (2 society:moot)\n"
     assert {memory["scope"] for memory in ada.client.memories()} == {"society:moot"}
 
 
