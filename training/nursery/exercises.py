@@ -16,7 +16,7 @@ Conversation = list[Message]
 
 FAMILY_WEIGHTS: Mapping[str, float] = {
     "add": 5,
-    "subtract": 5,
+    "subtract": 6,
     "multiply": 5,
     "sort_numbers": 4,
     "sort_words": 2.5,

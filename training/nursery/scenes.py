@@ -27,6 +27,10 @@ class Scene:
         """Whether some known fact answers the same question."""
         return any(_key(old) == _key(fact) for old, _ in self.known)
 
+    def rivalled(self, fact: Fact) -> bool:
+        """Whether a known fact tells the same of the same thing of another person."""
+        return any(old.person != fact.person and _key(old)[1:] == _key(fact)[1:] for old, _ in self.known)
+
 
 def _key(fact: Fact) -> tuple[str, str, str]:
     return fact.person, fact.pattern.first, fact.noun

@@ -97,8 +97,13 @@ class Talks:
         return next(self._questions(scene, 1))
 
     def _questions(self, scene: Scene, count: int) -> Iterator[Asked]:
-        """Up to `count` things to ask, what is known at most once: a block of memories is read for all of them."""
+        """Up to `count` things to ask, what is known at most once: a block of memories is read for all of them.
+
+        Every other time, facts of which somebody else's line tells the same come first.
+        """
         known = self._rng.sample(scene.known, len(scene.known))
+        if self._rng.random() < 0.5:
+            known.sort(key=lambda told: scene.rivalled(told[0]))
         for _ in range(min(count, len(known) + 1)):
             absent = not known or self._rng.random() < _ABSENT
             yield (new_fact(self._speech, scene, near=0.75), None) if absent else known.pop()

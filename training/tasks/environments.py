@@ -150,9 +150,9 @@ def _subtract(rng: Random, digits: int) -> tuple[str, str, str]:
     first, second = max(first, second), min(first, second)
     steps, borrow = [], 0
     for a, b in _columns(first, second):
-        lent = int(a < b + borrow)
-        steps.append(f"{a + 10 * lent}-{b}-{borrow}={a + 10 * lent - b - borrow} borrow {lent}")
-        borrow = lent
+        left = a - b - borrow
+        steps.append(f"{a}-{b}-{borrow}={left % 10} borrow {int(left < 0)}")
+        borrow = int(left < 0)
     return f"What is {first} - {second}?", str(first - second), "\n".join(steps)
 
 
