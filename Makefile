@@ -8,7 +8,7 @@ WHEEL := .bootstrap/pip-26.3-py3-none-any.whl
 CLAIMS := benchmarks.startup benchmarks.demo "training.nursery.evaluate --n 500" benchmarks.improvement
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test serve lint types layers check bench clean help
+.PHONY: demo test serve lint types layers check bench bench-env clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -35,8 +35,17 @@ layers: $(VENV)/.develop
 bench: $(VENV)/.develop ## Print every figure that the README claims
 	@failed=0; for claim in $(CLAIMS); do $(BIN)/python -m $$claim || failed=1; done; exit $$failed
 
+bench-env: .bench/.ready ## Install the peers that some benchmarks run beside us, apart from our own environment
+
+.bench/.ready: benchmarks/requirements.txt constraints.txt $(WHEEL)
+	@echo "installing the peers (some minutes)"
+	@$(PYTHON) -m venv --clear --without-pip .bench
+	@.bench/bin/python $(WHEEL)/pip --disable-pip-version-check install --quiet --no-index $(WHEEL)
+	@.bench/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt
+	@touch $@
+
 clean: ## Remove the environment and caches; data folders stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # A plain Debian python3 has no ensurepip, so that `venv` cannot bring pip along: the wheel beside us installs itself.
 # The stamp comes last: an interrupted first run starts again.

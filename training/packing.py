@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from agents.engine.base import Base
+from agents.engine.decoder import Sequences
 from agents.engine.lora import AdapterStack
-from agents.engine.policy import EnginePolicy
+from agents.engine.policy import EnginePolicy, Slots, precise
 from training.rollouts import TokenPair
 
 ROW_TOKENS = 512
@@ -25,8 +26,9 @@ ROW_TOKENS = 512
 
 @dataclass
 class _Row:
-    """One prompt and the completions behind it: (pair number, first column) of each."""
+    """One prompt under one slot and the completions behind it: (pair number, first column) of each."""
 
+    slot: int
     prompt: tuple[int, ...]
     width: int
     places: list[tuple[int, int]] = field(default_factory=list)
@@ -39,9 +41,10 @@ class SharedPromptPolicy(EnginePolicy):
         super().__init__(base, stack)
         self._packs = _sees_everything(base)
 
-    def logprobs(self, pairs: Sequence[TokenPair], *, slot: int) -> tuple[Tensor, Tensor]:
+    def logprobs(self, pairs: Sequence[TokenPair], *, slot: Slots) -> tuple[Tensor, Tensor]:
         """As `EnginePolicy.logprobs`."""
-        rows = pack(pairs)
+        slots = [slot] * len(pairs) if isinstance(slot, int) else list(slot)
+        rows = pack(pairs, slots)
         if not self._packs or len(rows) == len(pairs):
             return super().logprobs(pairs, slot=slot)
         self._check(pairs)
@@ -49,33 +52,27 @@ class SharedPromptPolicy(EnginePolicy):
         ids, positions, visible, sources = (part.to(device) for part in _lay_out(rows, pairs))
         keep = torch.zeros(ids.numel(), dtype=torch.bool, device=device)
         keep[sources] = True
-        hidden = torch.finfo(self.base.model.dtype).min
-        bias = torch.zeros(visible.shape, dtype=self.base.model.dtype, device=device).masked_fill(~visible, hidden)
-        with self.stack.rows(torch.full((len(rows),), slot)):
-            output = self.base.model(
-                input_ids=ids,
-                attention_mask=bias[:, None],
-                position_ids=positions,
-                use_cache=False,
-                logits_to_keep=keep.view(ids.shape),
-            )
-        logp = torch.log_softmax(output.logits.float(), dim=-1)
+        seen = Sequences(ids, keep.view(ids.shape), positions, visible)
+        logits, _ = self._decoder.read(seen, self.stack.plan([row.slot for row in rows]))
+        logp = torch.log_softmax(precise(logits), dim=-1)
         targets = torch.tensor([token for _, completion in pairs for token in completion], device=device)
         chosen = logp[(keep.cumsum(0) - 1)[sources], targets]
         lengths = torch.tensor([len(completion) for _, completion in pairs], device=device)
         mask = torch.arange(int(lengths.max()), device=device) < lengths[:, None]
-        return torch.zeros(mask.shape, device=device).masked_scatter(mask, chosen), mask
+        return torch.zeros(mask.shape, device=device, dtype=chosen.dtype).masked_scatter(mask, chosen), mask
 
 
-def pack(pairs: Sequence[TokenPair]) -> list[_Row]:
-    """Distribute completions over rows of equal prompts, in order. A completion's last token is never an input."""
+def pack(pairs: Sequence[TokenPair], slots: Sequence[int]) -> list[_Row]:
+    """Distribute completions over rows of equal prompt and slot, in order. A completion's last token is never an
+    input."""
     rows: list[_Row] = []
-    open_rows: dict[tuple[int, ...], _Row] = {}
-    for number, (prompt, completion) in enumerate(pairs):
-        key, inputs = tuple(prompt), len(completion) - 1
+    open_rows: dict[tuple[int, tuple[int, ...]], _Row] = {}
+    for number, ((prompt, completion), slot) in enumerate(zip(pairs, slots, strict=True)):
+        ids, inputs = tuple(prompt), len(completion) - 1
+        key = slot, ids
         row = open_rows.get(key)
-        if row is None or row.width + inputs > max(ROW_TOKENS, len(key) + inputs):
-            row = open_rows[key] = _Row(key, len(key))
+        if row is None or row.width + inputs > max(ROW_TOKENS, len(ids) + inputs):
+            row = open_rows[key] = _Row(slot, ids, len(ids))
             rows.append(row)
         row.places.append((number, row.width))
         row.width += inputs

@@ -37,6 +37,7 @@ from agents.engine.protocol import (
 )
 from agents.engine.replies import ChatReply, ContextOverflow, TextReply, error_body, refusal
 from agents.engine.residents import Registered
+from agents.engine.scheduler import Job
 from personal_data.errors import (
     Conflict,
     FolkmootError,
@@ -146,7 +147,7 @@ class _Surface:
         _check_size(model.base, sum(len(message.content) for message in messages))
         prompts = [_prompt(model.base, spec, model.base.encode(messages))]
         reply = ChatReply(spec.model, model.base, prompts, usage=spec.stream_options.include_usage)
-        return await answer(request, model, adapter, prompts, reply, stream=spec.stream)
+        return await answer(request, model, _job(spec, adapter, prompts), reply)
 
     async def complete(self, request: Request) -> Response:
         spec = parse(CompletionRequest, await read_body(request))
@@ -154,7 +155,7 @@ class _Surface:
         encoded = [_raw(model.base, prompt) for prompt in spec.prompts]
         prompts = [_prompt(model.base, spec, ids, place) for place, ids in enumerate(encoded)]
         reply = TextReply(spec.model, model.base, prompts, usage=spec.stream_options.include_usage)
-        return await answer(request, model, adapter, prompts, reply, stream=spec.stream)
+        return await answer(request, model, _job(spec, adapter, prompts), reply)
 
     def _find(self, spec: ChatRequest | CompletionRequest, prompts: int = 1) -> tuple[Model, Registered | None]:
         """Who answers a request, which may ask for no more than the scheduler ever holds."""
@@ -225,7 +226,12 @@ def _prompt(base: Base, spec: ChatRequest | CompletionRequest, ids: Sequence[int
             param="messages" if isinstance(spec, ChatRequest) else "prompt",
         )
     stop_ids = frozenset(spec.stop_token_ids)
-    return Prompt(base, tuple(ids), spec.params(room), n=spec.n, place=(place,), stop_ids=stop_ids)
+    params = spec.params(room)
+    return Prompt(base, tuple(ids), params, n=spec.n, place=(place,), stop_ids=stop_ids, live=spec.stream)
+
+
+def _job(spec: ChatRequest | CompletionRequest, adapter: Registered | None, prompts: list[Prompt]) -> Job:
+    return Job(prompts, adapter, live=spec.stream, priority=spec.priority)
 
 
 def _metrics(model: Model) -> Iterator[str]:

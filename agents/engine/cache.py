@@ -94,11 +94,24 @@ class SlotCache(Cache):  # type: ignore[misc]
         self.window.end += tokens
         self.lengths = [length + tokens for length in self.lengths]
 
+    def positions(self, tokens: int, device: torch.device) -> Tensor:
+        """Positions [rows, tokens] of the next forward's tokens; 0 for padding."""
+        first = torch.tensor(self.lengths, device=device)
+        return (first[:, None] + torch.arange(tokens, device=device)).clamp_(min=0)
+
     def mask(self, tokens: int, device: torch.device) -> Tensor:
         """Which columns each row may see in the next forward of `tokens` tokens: BoolTensor [rows, columns]."""
         total = self.window.length + tokens
         first = torch.tensor([self.window.length - length for length in self.lengths], device=device)
         return torch.arange(total, device=device) >= first[:, None]
+
+    def visible(self, tokens: int, device: torch.device) -> Tensor | None:
+        """The same for each token, causally: BoolTensor [rows, tokens, columns]; None where every token sees all."""
+        if tokens == 1 and min(self.lengths) == self.window.length:
+            return None
+        total = self.window.length + tokens
+        causal = torch.ones(tokens, total, dtype=torch.bool, device=device).tril(self.window.length)
+        return self.mask(tokens, device)[:, None] & causal
 
     def make_room(self, tokens: int = 1) -> None:
         """Make sure that the next forward finds room for `tokens` more columns."""

@@ -15,9 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from agents.engine.base import Base
-from agents.engine.generation import Prompt, Step
+from agents.engine.generation import Step
 from agents.engine.replies import Reply, refusal, sse
-from agents.engine.residents import Registered, Residents
+from agents.engine.residents import Residents
 from agents.engine.scheduler import Job, Scheduler, Told
 from personal_data.errors import FolkmootError, InvalidInput
 
@@ -49,17 +49,15 @@ async def read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def answer(
-    request: Request, model: Model, adapter: Registered | None, prompts: list[Prompt], reply: Reply, *, stream: bool
-) -> Response:
-    """Run the prompts and answer the request.
+async def answer(request: Request, model: Model, job: Job, reply: Reply) -> Response:
+    """Run the job and answer the request: with a stream if the job is live.
 
     Raises:
         FolkmootError: refused, or failed before the first token of a stream.
         ClientDisconnect: nobody waits for the answer any more.
     """
-    steps = _steps(model.scheduler, Job(prompts, adapter))
-    if not stream:
+    steps = _steps(model.scheduler, job)
+    if not job.live:
         return JSONResponse(reply.body(await _unless_gone(request, _all(steps))))
     first = await _unless_gone(request, anext(steps))
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}

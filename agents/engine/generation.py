@@ -1,7 +1,7 @@
 """Generation: a running batch whose completions join and leave between decode steps, each with its own adapter slot.
 
-Doors: `Batch` (join, step, leave) for the server, `generate` for training. A prompt is prefilled once for all of its
-samples. It knows neither HTTP nor queues.
+Doors: `Batch` (admit, prefill, step, leave) for the server, `generate` for training. A prompt is prefilled once for all
+of its samples, and in pieces where it is long, so that others go on meanwhile. It knows neither HTTP nor queues.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from torch import Tensor
 
 from agents.engine.base import Base
 from agents.engine.cache import SlotCache
+from agents.engine.decoder import decoder_of
 from agents.engine.lora import AdapterStack
+from agents.engine.plan import RowPlan
 from agents.engine.sampling import Choice, Draw, choose, stream
 from agents.engine.text import TextStream
 from agents.messages import FinishReason, SamplingParams
 from personal_data.errors import BackendError
 
 PREFILL_TOKENS = 4096
-"""Padded tokens prefilled in one forward, unless one prompt alone is longer."""
+"""Padded tokens prefilled together, unless one prompt alone is longer."""
 
 
 class Sample:
@@ -37,7 +39,7 @@ class Sample:
         self.text = ""
         self.finish_reason: FinishReason | None = None
         self.failed = False
-        self._text = TextStream(base.decode, params.stop)
+        self._text = TextStream(base.decode, params.stop, live=prompt.live or bool(params.stop))
         self._ends = base.eos_ids | prompt.stop_ids
         self._limit = min(params.max_tokens, base.max_positions - len(prompt.ids))
 
@@ -67,7 +69,8 @@ class Sample:
 class Prompt:
     """A tokenised prompt with its samples: same adapter slot, same parameters, random streams of their own.
 
-    `place` tells prompts of one request apart, so that one seed fixes all of them.
+    `place` tells prompts of one request apart, so that one seed fixes all of them. `live` asks for text as it grows;
+    otherwise it comes with the last token.
     """
 
     base: Base
@@ -77,6 +80,7 @@ class Prompt:
     n: int = 1
     place: tuple[int, ...] = ()
     stop_ids: frozenset[int] = frozenset()
+    live: bool = True
     samples: list[Sample] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,48 +101,98 @@ class Step:
     finish_reason: FinishReason | None
 
 
+class _Prefill:
+    """Prompts whose keys and values are being computed together, left padded, some columns at a time."""
+
+    def __init__(self, prompts: Sequence[Prompt], layers: int, device: torch.device) -> None:
+        self.prompts: list[Prompt | None] = list(prompts)
+        lengths = [len(prompt.ids) for prompt in prompts]
+        self.cache = SlotCache.for_prompts(layers, lengths)
+        self.ids = torch.tensor(
+            [[0] * (max(lengths) - length) + list(prompt.ids) for prompt, length in zip(prompts, lengths, strict=True)],
+            device=device,
+        )
+        self.done = 0
+
+    @property
+    def slots(self) -> list[int]:
+        return [0 if prompt is None else prompt.slot for prompt in self.prompts]
+
+    def piece(self, tokens: int | None) -> Tensor:
+        """The next columns of ids: about `tokens` tokens of all rows together, or all that is left."""
+        rows, width = self.ids.shape
+        columns = width - self.done if tokens is None else max(1, min(tokens // rows, width - self.done))
+        self.done += columns
+        return self.ids[:, self.done - columns : self.done]
+
+
 class Batch:
-    """The rows that decode together."""
+    """The rows that decode together, and the prompts that are about to join them."""
 
     def __init__(self, base: Base, stack: AdapterStack) -> None:
         self.base = base
         self.stack = stack
+        self.decoder = decoder_of(base, stack)
         self._layers = int(base.model.config.get_text_config().num_hidden_layers)
         self._cache = SlotCache(self._layers)
         self._rows: list[tuple[Prompt, Sample]] = []
-        self._plan = stack.plan_rows(torch.zeros(1, dtype=torch.long))
+        self._prefills: deque[_Prefill] = deque()
+        self._plan: RowPlan | None = None
 
     @property
     def rows(self) -> int:
         """Samples that are decoding now."""
         return len(self._rows)
 
+    @property
+    def promised(self) -> int:
+        """Rows that the admitted prompts will take."""
+        return sum(prompt.n for prefill in self._prefills for prompt in prefill.prompts if prompt is not None)
+
+    def admit(self, prompts: Sequence[Prompt]) -> None:
+        """Take prompts in to be prefilled together."""
+        self._prefills.append(_Prefill(prompts, self._layers, self.base.device))
+
     @torch.inference_mode()
-    def join(self, prompts: Sequence[Prompt]) -> list[Step]:
-        """Prefill prompts, draw the first token of each of their samples, and let those that go on join the rows."""
-        cache = SlotCache.for_prompts(self._layers, [len(prompt.ids) for prompt in prompts])
-        width = cache.window.capacity[1]
-        ids = torch.tensor([[0] * (width - len(prompt.ids)) + list(prompt.ids) for prompt in prompts])
-        slots = torch.tensor([prompt.slot for prompt in prompts])
-        with self.stack.rows(slots):
-            logits = self._forward(cache, ids)
-        picks = [row for row, prompt in enumerate(prompts) for _ in prompt.samples]
-        owners = [(prompt, sample) for prompt in prompts for sample in prompt.samples]
+    def prefill(self, tokens: int | None = None) -> list[Step]:
+        """Go on with the admitted prompts, in turns: about `tokens` tokens of those next in turn, or all they have.
+
+        When that ends them, draw the first token of each of their samples; those that go on join the rows.
+        """
+        prefill = self._prefills[0]
+        ids = prefill.piece(tokens)
+        logits = self.decoder.next_logits(ids, prefill.cache, self.stack.plan(prefill.slots))
+        self._prefills.rotate(-1)
+        if prefill.done < prefill.ids.shape[1]:
+            return []
+        self._prefills.remove(prefill)
+        prompts = [(row, prompt) for row, prompt in enumerate(prefill.prompts) if prompt is not None]
+        picks = [row for row, prompt in prompts for _ in prompt.samples]
+        owners = [(prompt, sample) for _, prompt in prompts for sample in prompt.samples]
         steps = self._draw(logits[picks], owners)
         staying = [(pick, owner) for pick, owner in zip(picks, owners, strict=True) if not owner[1].done]
         if staying:
-            self._cache.append(cache, [pick for pick, _ in staying])
+            self._cache.append(prefill.cache, [pick for pick, _ in staying])
             self._rows += [owner for _, owner in staying]
-            self._replan()
+            self._plan = None
+        return steps
+
+    def join(self, prompts: Sequence[Prompt]) -> list[Step]:
+        """Admit prompts and prefill them whole, with all that was admitted before."""
+        self.admit(prompts)
+        steps: list[Step] = []
+        while self._prefills:
+            steps += self.prefill()
         return steps
 
     @torch.inference_mode()
     def step(self) -> list[Step]:
         """Draw one more token for every row; rows that are done leave."""
-        ids = torch.tensor([[sample.token_ids[-1]] for _, sample in self._rows])
+        if self._plan is None:
+            self._plan = self.stack.plan([prompt.slot for prompt, _ in self._rows])
+        ids = torch.tensor([[sample.token_ids[-1]] for _, sample in self._rows], device=self.base.device)
         self._cache.make_room()
-        with self.stack.planned(self._plan):
-            logits = self._forward(self._cache, ids)
+        logits = self.decoder.next_logits(ids, self._cache, self._plan)
         steps = self._draw(logits, self._rows)
         self._keep(lambda _, sample: not sample.done)
         return steps
@@ -146,26 +200,31 @@ class Batch:
     @torch.inference_mode()
     def leave(self, prompt: Prompt) -> None:
         """Remove every row of a prompt, finished or not."""
+        for prefill in list(self._prefills):
+            prefill.prompts = [None if one is prompt else one for one in prefill.prompts]
+            if not any(prefill.prompts):
+                self._prefills.remove(prefill)
         self._keep(lambda owner, _: owner is not prompt)
+
+    def replan(self) -> None:
+        """Take note that adapters have moved between slots, or prompts were given others."""
+        self._plan = None
 
     def clear(self) -> None:
         """Remove every row, whatever state a failed forward left behind."""
         self._rows = []
+        self._prefills.clear()
         self._cache = SlotCache(self._layers)
+        self._plan = None
 
     def _keep(self, wanted: Callable[[Prompt, Sample], bool]) -> None:
         """Drop the other rows; the last row takes a dropped one's place, as in the cache."""
-        before = len(self._rows)
-        for row in reversed(range(before)):
+        for row in reversed(range(len(self._rows))):
             if not wanted(*self._rows[row]):
                 self._cache.drop(row)
                 self._rows[row] = self._rows[-1]
                 self._rows.pop()
-        if self._rows and len(self._rows) < before:
-            self._replan()
-
-    def _replan(self) -> None:
-        self._plan = self.stack.plan_rows(torch.tensor([prompt.slot for prompt, _ in self._rows]))
+                self._plan = None
 
     @staticmethod
     def _draw(logits: Tensor, owners: Sequence[tuple[Prompt, Sample]]) -> list[Step]:
@@ -175,24 +234,6 @@ class Batch:
             Step(prompt, sample, choice, text, sample.finish_reason)
             for (prompt, sample), choice, text in zip(owners, choices, texts, strict=True)
         ]
-
-    def _forward(self, cache: SlotCache, ids: Tensor) -> Tensor:
-        """Logits [rows, vocabulary] of the last column of ids [rows, tokens]."""
-        device = self.base.device
-        tokens = ids.shape[1]
-        first = torch.tensor(cache.lengths, device=device)
-        positions = (first[:, None] + torch.arange(tokens, device=device)).clamp_(min=0)
-        output = self.base.model(
-            input_ids=ids.to(device),
-            attention_mask=cache.mask(tokens, device),
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        cache.advance(tokens)
-        logits: Tensor = output.logits[:, -1]
-        return logits
 
 
 def fits(group: Sequence[Prompt], prompt: Prompt, free: int) -> bool:

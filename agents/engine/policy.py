@@ -1,17 +1,20 @@
-"""The engine as a library: sample and score tokens under one adapter slot, with gradients where training wants them.
+"""The engine as a library: sample and score tokens under adapter slots, with gradients where training wants them.
 
-Door: `EnginePolicy`, the `PolicyBackend` of training. It holds no optimiser and no reward.
+Door: `EnginePolicy`, the `PolicyBackend` of training. Every method takes one slot for all rows, or a slot for each, so
+that many adapters are sampled, scored and trained in one pass. It holds no optimiser and no reward.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from agents.backend import SampledTokens
 from agents.engine.base import Base
+from agents.engine.decoder import Sequences
 from agents.engine.generation import Batch, Prompt, generate
 from agents.engine.lora import AdapterStack
 from agents.messages import Message, SamplingParams
@@ -19,9 +22,28 @@ from personal_data.errors import InvalidInput
 
 Pair = tuple[Sequence[int], Sequence[int]]
 """Token ids of a prompt and of a completion of it."""
+Slots = int | Sequence[int]
+"""One slot for all rows, or one for each."""
 
 _SCORE_TOKENS = 8192
+_SCORE_LOGITS = 1 << 26
+"""Padded tokens, and logits, of one scoring forward."""
 _ROWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSummary:
+    """What the model thought of one completion; each [T], float32, but for `hidden`.
+
+    `logprobs` = `chosen` - `logsumexp`, at temperature 1; `mean` is the mean logit over the vocabulary; `hidden`
+    [T, hidden size] is what the output head read.
+    """
+
+    logprobs: Tensor
+    chosen: Tensor
+    logsumexp: Tensor
+    mean: Tensor
+    hidden: Tensor
 
 
 class EnginePolicy:
@@ -31,9 +53,10 @@ class EnginePolicy:
         self.base = base
         self.stack = stack
         self._batch = Batch(base, stack)
+        self._decoder = self._batch.decoder
 
     def sample(
-        self, prompts: Sequence[Sequence[Message]], n: int, params: SamplingParams, *, slot: int
+        self, prompts: Sequence[Sequence[Message]], n: int, params: SamplingParams, *, slot: Slots
     ) -> list[list[SampledTokens]]:
         """Sample `n` completions a prompt; result is [len(prompts)][n]. `params.seed` fixes every one of them.
 
@@ -43,9 +66,8 @@ class EnginePolicy:
             InvalidInput: a prompt leaves no room for an answer.
             BackendError: logits are not finite.
         """
-        if not prompts:
-            return []
-        encoded = [self._prompt(messages, n, params, slot, place) for place, messages in enumerate(prompts)]
+        slots = _each(slot, len(prompts))
+        encoded = [self._prompt(messages, n, params, slots[place], place) for place, messages in enumerate(prompts)]
         try:
             generate(self._batch, encoded, max_rows=_ROWS)
         finally:
@@ -56,24 +78,40 @@ class EnginePolicy:
         ids = tuple(self.base.encode(messages))
         if len(ids) >= self.base.max_positions:
             raise InvalidInput(f"prompt {place} has {len(ids)} tokens of at most {self.base.max_positions - 1}")
-        return Prompt(self.base, ids, params, slot=slot, n=n, place=(place,))
+        return Prompt(self.base, ids, params, slot=slot, n=n, place=(place,), live=False)
 
-    def score(self, pairs: Sequence[Pair], *, slot: int) -> list[list[float]]:
+    def score(self, pairs: Sequence[Pair], *, slot: Slots) -> list[list[float]]:
         """Log-probability (natural log, temperature 1) of every completion token of each (prompt, completion) pair."""
         scores: list[list[float]] = [[] for _ in pairs]
+        slots = _each(slot, len(pairs))
         with torch.no_grad():
-            for rows in _by_length(pairs):
-                logp, mask = self.logprobs([pairs[row] for row in rows], slot=slot)
+            for rows in self._by_length(pairs):
+                logp, mask = self.logprobs([pairs[row] for row in rows], slot=[slots[row] for row in rows])
                 for row, values, kept in zip(rows, logp, mask, strict=True):
                     scores[row] = values[kept].tolist()
         return scores
 
-    def logprobs(self, pairs: Sequence[Pair], *, slot: int) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def summaries(self, pairs: Sequence[Pair], *, slot: Slots) -> list[TokenSummary]:
+        """The logits of every completion token in brief, for rewards that look into the model."""
+        found: dict[int, TokenSummary] = {}
+        slots = _each(slot, len(pairs))
+        for rows in self._by_length(pairs):
+            batch = [pairs[row] for row in rows]
+            logits, hidden, targets, mask = self._read(batch, [slots[row] for row in rows])
+            chosen = logits.gather(1, targets[:, None])[:, 0]
+            whole = logits.logsumexp(dim=-1)
+            columns = (chosen - whole, chosen, whole, logits.mean(dim=-1), hidden)
+            for row, *parts in zip(rows, *(column.split(mask.sum(dim=1).tolist()) for column in columns), strict=True):
+                found[row] = TokenSummary(*parts)
+        return [found[row] for row in range(len(pairs))]
+
+    def logprobs(self, pairs: Sequence[Pair], *, slot: Slots) -> tuple[Tensor, Tensor]:
         """Log-probabilities of completion tokens, with autograd, in one forward.
 
         Args:
             pairs: prompt and completion token ids; a prompt has at least one token.
-            slot: the adapter whose parameters receive the gradient; 0 is the frozen base.
+            slot: the adapters whose parameters receive the gradient; 0 is the frozen base.
 
         Returns:
             logp [rows, T] in float32, 0 where there is no token, and mask BoolTensor [rows, T], for the longest
@@ -82,8 +120,13 @@ class EnginePolicy:
         Raises:
             InvalidInput: a pair is longer than the model's positions, or a prompt is empty.
         """
+        logits, _, targets, mask = self._read(pairs, _each(slot, len(pairs)))
+        chosen = torch.log_softmax(logits, dim=-1).gather(1, targets[:, None])[:, 0]
+        return torch.zeros(mask.shape, device=mask.device, dtype=chosen.dtype).masked_scatter(mask, chosen), mask
+
+    def _read(self, pairs: Sequence[Pair], slots: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits [tokens, vocabulary], hidden states and targets of all completion tokens in order, and their mask."""
         self._check(pairs)
-        device = self.base.device
         width = max(len(prompt) + len(completion) for prompt, completion in pairs)
         ids = torch.zeros(len(pairs), width, dtype=torch.long)
         keep = torch.zeros(len(pairs), width, dtype=torch.bool)
@@ -93,13 +136,10 @@ class EnginePolicy:
             ids[row, :end] = torch.tensor([*prompt, *completion])
             keep[row, len(prompt) - 1 : end - 1] = True
             mask[row, : len(completion)] = True
-        ids, keep, mask = ids.to(device), keep.to(device), mask.to(device)
-        targets = ids[:, 1:][keep[:, :-1]]
-        with self.stack.rows(torch.full((len(pairs),), slot)):
-            # right padding under a causal mask: what follows a row's end cannot reach it
-            logits = self.base.model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits.float()
-        chosen = torch.log_softmax(logits, dim=-1).gather(1, targets[:, None])[:, 0]
-        return torch.zeros(mask.shape, device=device).masked_scatter(mask, chosen), mask
+        device = self.base.device
+        ids, keep = ids.to(device), keep.to(device)
+        logits, hidden = self._decoder.read(Sequences(ids, keep), self.stack.plan(slots))
+        return precise(logits), hidden, ids[:, 1:][keep[:, :-1]], mask.to(device)
 
     def _check(self, pairs: Sequence[Pair]) -> None:
         for row, (prompt, completion) in enumerate(pairs):
@@ -109,18 +149,32 @@ class EnginePolicy:
                     f"a prompt needs one and both together have at most {self.base.max_positions}"
                 )
 
-
-def _by_length(pairs: Sequence[Pair]) -> Iterator[list[int]]:
-    """Row numbers in groups of like length, each within the budget of padded tokens."""
-    lengths = [len(prompt) + len(completion) for prompt, completion in pairs]
-    group: list[int] = []
-    for row in sorted(range(len(pairs)), key=lambda row: lengths[row]):
-        if group and lengths[row] * (len(group) + 1) > _SCORE_TOKENS:
+    def _by_length(self, pairs: Sequence[Pair]) -> Iterator[list[int]]:
+        """Row numbers in groups of like length, each within the budget of padded tokens and of logits."""
+        most = _SCORE_LOGITS // int(self.base.model.config.get_text_config().vocab_size)
+        lengths = [len(prompt) + len(completion) for prompt, completion in pairs]
+        group: list[int] = []
+        scored = 0
+        for row in sorted(range(len(pairs)), key=lambda row: lengths[row]):
+            scored += len(pairs[row][1])
+            if group and (lengths[row] * (len(group) + 1) > _SCORE_TOKENS or scored > most):
+                yield group
+                group, scored = [], len(pairs[row][1])
+            group.append(row)
+        if group:
             yield group
-            group = []
-        group.append(row)
-    if group:
-        yield group
+
+
+def precise(logits: Tensor) -> Tensor:
+    """Logits in at least float32."""
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _each(slot: Slots, rows: int) -> Sequence[int]:
+    slots = [slot] * rows if isinstance(slot, int) else list(slot)
+    if len(slots) != rows:
+        raise ValueError(f"{len(slots)} slots for {rows} rows")
+    return slots
 
 
 def _sampled(prompt: Prompt, index: int) -> SampledTokens:

@@ -55,6 +55,8 @@ class _Sampling(_Strict):
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     stop: list[_Stop] = Field(default=[], max_length=MAX_STOPS)
     stop_token_ids: list[int] = Field(default=[], max_length=MAX_STOPS)
+    priority: int = Field(default=0, ge=-(2**31), lt=2**31)
+    """As in vLLM: a lower number goes first. Above 0 is background here."""
     stream: bool = False
     stream_options: _StreamOptions = _StreamOptions()
 

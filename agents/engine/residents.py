@@ -1,7 +1,8 @@
 """Which adapters the server knows, and which of them sit in a slot now.
 
-Door: `Residents`. Registered adapters cost disk only. One is read into a slot when a request needs it; when no slot is
-free, the one that was used longest ago gives way, unless a running completion pins it.
+Door: `Residents`. Registered adapters cost disk only. One is read into a slot when a request needs it; when the limit
+is reached, the one that was used longest ago gives way, unless a running completion pins it. Pinned adapters keep the
+first slots of their bank, next to each other, so that a batch of them is computed without copying a weight.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.adapters import read_adapter
+from agents.adapters import Adapter, read_adapter
 from agents.engine.lora import AdapterStack
 from personal_data.errors import Conflict, NotFound
 
@@ -24,6 +25,14 @@ class Registered:
     path: Path
 
 
+class _Seats:
+    """Who sits where in one bank: the `pinned` first places, then idle adapters and empty places."""
+
+    def __init__(self, places: int) -> None:
+        self.at: list[Registered | None] = [None] * places
+        self.pinned = 0
+
+
 class Residents:
     """The adapters of one stack. `register`, `unregister` and `find` may be called from any thread."""
 
@@ -33,7 +42,7 @@ class Residents:
         self._registered: dict[str, Registered] = {}
         self._slots: OrderedDict[Registered, int] = OrderedDict()
         self._pins: dict[Registered, int] = {}
-        self._free = list(range(1, stack.slots))
+        self._seats = [_Seats(stack.slots) for _ in stack.banks]
 
     @property
     def names(self) -> list[str]:
@@ -85,38 +94,64 @@ class Residents:
                 raise NotFound(f"the model {name!r} does not exist")
             return found
 
-    def acquire(self, adapter: Registered | None) -> int | None:
-        """Pin an adapter and return its slot, 0 for the base; None while every slot is pinned. Engine thread only.
+    def slot(self, adapter: Registered | None) -> int:
+        """Where a pinned adapter sits now; any `acquire` or `release` may move it. Engine thread only, as the rest."""
+        return 0 if adapter is None else self._slots[adapter]
+
+    def acquire(self, adapter: Registered | None) -> bool:
+        """Pin an adapter, which is read into a slot if need be; False while every slot is pinned.
 
         Raises:
             AdapterError: its files are gone or changed.
         """
         if adapter is None:
-            return 0
-        slot = self._slots.get(adapter)
-        if slot is None:
-            if (slot := self._vacant()) is None:
-                return None
-            try:
-                self._stack.load(slot, read_adapter(adapter.path, base_sha256=self._stack.base.sha256))
-                self._slots[adapter] = slot
-            finally:
-                if adapter not in self._slots:
-                    self._free.append(slot)
+            return True
+        if adapter not in self._slots:
+            if len(self._slots) == self._stack.slots - 1 and not self._evict():
+                return False
+            self._seat(adapter, read_adapter(adapter.path, base_sha256=self._stack.base.sha256))
         self._slots.move_to_end(adapter)
         self._pins[adapter] = self._pins.get(adapter, 0) + 1
-        return slot
-
-    def _vacant(self) -> int | None:
-        if self._free:
-            return self._free.pop()
-        idle = next((adapter for adapter in self._slots if adapter not in self._pins), None)
-        return None if idle is None else self._slots.pop(idle)
+        if self._pins[adapter] == 1:
+            number, place = divmod(self._slots[adapter], self._stack.slots)
+            self._seats[number].pinned += 1
+            self._exchange(number, place, self._seats[number].pinned)
+        return True
 
     def release(self, adapter: Registered | None) -> None:
-        """Undo one `acquire`. Engine thread only."""
+        """Undo one `acquire`."""
         if adapter is None:
             return
         self._pins[adapter] -= 1
         if not self._pins[adapter]:
             del self._pins[adapter]
+            number, place = divmod(self._slots[adapter], self._stack.slots)
+            self._exchange(number, place, self._seats[number].pinned)
+            self._seats[number].pinned -= 1
+
+    def _seat(self, adapter: Registered, content: Adapter) -> None:
+        number = self._stack.bank_of(content.rank)
+        seats = self._seats[number]
+        place = seats.at.index(None, 1)
+        slot = number * self._stack.slots + place
+        self._stack.load(slot, content)
+        seats.at[place], self._slots[adapter] = adapter, slot
+
+    def _evict(self) -> bool:
+        idle = next((adapter for adapter in self._slots if adapter not in self._pins), None)
+        if idle is None:
+            return False
+        number, place = divmod(self._slots.pop(idle), self._stack.slots)
+        self._seats[number].at[place] = None
+        return True
+
+    def _exchange(self, number: int, one: int, other: int) -> None:
+        if one == other:
+            return
+        first = number * self._stack.slots
+        self._stack.swap(first + one, first + other)
+        at = self._seats[number].at
+        at[one], at[other] = at[other], at[one]
+        for place in (one, other):
+            if (adapter := at[place]) is not None:
+                self._slots[adapter] = first + place

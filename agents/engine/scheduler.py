@@ -1,19 +1,20 @@
 """The engine's one thread of work: requests wait in a bounded queue, join the running batch, and are told each token.
 
 Door: `Scheduler`. `submit` and `cancel` may be called from any thread; a job's `tell` is called from the engine's one.
-First come, first served: a prompt joins as soon as its samples find rows and its adapter a slot.
+Between two decode steps waiting prompts are taken in, as their turn comes (agents/engine/waiting.py), rows and slots
+allowing, and a bounded piece of what has been taken in is prefilled. Background jobs never get the last rows.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from agents.engine.generation import Batch, Prompt, Step, fits
 from agents.engine.residents import Registered, Residents
+from agents.engine.waiting import READ, WRITTEN, FairQueue
 from personal_data.errors import AdapterError, BackendError, FolkmootError, Overloaded
 
 log = logging.getLogger(__name__)
@@ -24,12 +25,19 @@ Told = Sequence[Step] | FolkmootError
 
 @dataclass(eq=False)
 class Job:
-    """One request: prompts under one adapter. `tell` receives steps until every sample is done, or one error."""
+    """One request: prompts under one adapter. `tell` receives steps until every sample is done, or one error.
+
+    A job that is not `live` is told all steps of a prompt at its end. A lower `priority` number goes first; above 0 is
+    background.
+    """
 
     prompts: list[Prompt]
     adapter: Registered | None
     tell: Callable[[Told], object] = lambda _: None
+    live: bool = True
+    priority: int = 0
     cancelled: bool = False
+    untold: list[Step] = field(default_factory=list)
 
 
 @dataclass
@@ -44,7 +52,7 @@ class Counts:
     rejected: int = 0
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class _Waiting:
     job: Job
     prompt: Prompt
@@ -57,17 +65,19 @@ class Scheduler:
     Args:
         max_rows: samples that decode together.
         max_waiting: prompts that may wait; more are refused.
+        piece: tokens prefilled between two decode steps.
     """
 
     batch: Batch
     residents: Residents
     max_rows: int = 64
     max_waiting: int = 256
+    piece: int = 512
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: FairQueue[_Waiting] = FairQueue()
         self._running: dict[Prompt, Job] = {}
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -101,7 +111,8 @@ class Scheduler:
             if len(self._waiting) + len(job.prompts) > self.max_waiting:
                 self.counts.rejected += 1
                 raise Overloaded("the engine's queue is full; try again in a moment", retry_after=1.0)
-            self._waiting.extend(_Waiting(job, prompt) for prompt in job.prompts)
+            for prompt in job.prompts:
+                self._waiting.push(_Waiting(job, prompt), key=job.adapter, priority=job.priority)
             self._changed.notify()
 
     def cancel(self, job: Job) -> None:
@@ -121,14 +132,16 @@ class Scheduler:
 
     def _await_work(self) -> bool:
         with self._changed:
-            while not (self._closed or self._waiting or self._running):
+            while not (self._closed or len(self._waiting) or self._running):
                 self._changed.wait()
             return not self._closed
 
     def _turn(self) -> None:
         self._drop_cancelled()
         if group := self._next_group():
-            self._tell(self.batch.join(group))
+            self.batch.admit(group)
+        if self.batch.promised:
+            self._tell(self.batch.prefill(self.piece if self.batch.rows else None))
         if self.batch.rows:
             self._tell(self.batch.step())
 
@@ -138,17 +151,15 @@ class Scheduler:
             self._end(prompt)
             self.counts.cancelled += 1
         with self._changed:
-            kept = [item for item in self._waiting if not item.job.cancelled]
-            self.counts.cancelled += len(self._waiting) - len(kept)
-            self._waiting = deque(kept)
+            self.counts.cancelled += len(self._waiting.discard(lambda item: item.job.cancelled))
 
     def _next_group(self) -> list[Prompt]:
-        """Prompts off the front of the queue to prefill together."""
+        """Prompts whose turn it is, to be prefilled together."""
         group: list[Prompt] = []
-        free = self.max_rows - self.batch.rows
-        while (item := self._front()) and fits(group, item.prompt, free):
+        taken = self.batch.rows + self.batch.promised
+        while (item := self._front()) and fits(group, item.prompt, self._room(item.job) - taken):
             try:
-                slot = self.residents.acquire(item.job.adapter)
+                pinned = self.residents.acquire(item.job.adapter)
             except AdapterError as error:
                 self._fail(item.job, error)
                 continue
@@ -156,19 +167,33 @@ class Scheduler:
                 log.exception("an adapter could not be put into its slot")
                 self._fail(item.job, BackendError(f"the engine failed: {type(error).__name__}"))
                 continue
-            if slot is None:
+            if not pinned:
                 break
             with self._changed:
-                self._waiting.popleft()
-            item.prompt.slot = slot
+                self._waiting.pop()
+                self._waiting.charge(item.job.adapter, READ * len(item.prompt.ids))
             self._running[item.prompt] = item.job
             group.append(item.prompt)
-            free -= item.prompt.n
+            taken += item.prompt.n
+        if group:
+            self._follow_adapters()
         return group
+
+    def _room(self, job: Job) -> int:
+        """Rows that a job may see in use with its own: background leaves a quarter free, unless it never could run."""
+        if job.priority <= 0:
+            return self.max_rows
+        return max(self.max_rows - self.max_rows // 4, *(prompt.n for prompt in job.prompts))
+
+    def _follow_adapters(self) -> None:
+        """Adapters move between slots when one is pinned or released."""
+        for prompt, job in self._running.items():
+            prompt.slot = self.residents.slot(job.adapter)
+        self.batch.replan()
 
     def _front(self) -> _Waiting | None:
         with self._changed:
-            return self._waiting[0] if self._waiting else None
+            return self._waiting.front()
 
     def _tell(self, steps: Sequence[Step]) -> None:
         """Tell each job its part, and let go of prompts whose samples are all done."""
@@ -179,12 +204,18 @@ class Scheduler:
             if (job := self._running.get(prompt)) is None:  # another prompt of its job has just failed
                 continue
             self.counts.completion_tokens += len(part)
+            with self._changed:
+                self._waiting.charge(job.adapter, WRITTEN * len(part))
             if any(step.sample.failed for step in part):
                 self.batch.leave(prompt)
                 self._fail(job, BackendError("the model gives values that are not finite; its adapter has diverged"))
                 continue
-            job.tell(part)
-            if all(sample.done for sample in prompt.samples):
+            ended = all(sample.done for sample in prompt.samples)
+            job.untold += part
+            if job.live or ended:
+                told, job.untold = job.untold, []
+                job.tell(told)
+            if ended:
                 self._end(prompt)
                 self.counts.finished += 1
                 self.counts.prompt_tokens += len(prompt.ids)
@@ -195,12 +226,16 @@ class Scheduler:
             self.batch.leave(prompt)
             self._end(prompt)
         with self._changed:
-            self._waiting = deque(item for item in self._waiting if item.job is not job)
+            self._waiting.discard(lambda item: item.job is job)
         self.counts.failed += 1
         job.tell(error)
 
     def _end(self, prompt: Prompt) -> None:
-        self.residents.release(self._running.pop(prompt).adapter)
+        job = self._running.pop(prompt)
+        self.residents.release(job.adapter)
+        with self._changed:
+            self._waiting.leave(job.adapter)
+        self._follow_adapters()
 
     def _abandon(self, error: FolkmootError) -> None:
         """Tell every running job, and at shutdown every waiting one, that it is lost."""

@@ -98,12 +98,13 @@ def _load_model(options: argparse.Namespace) -> Model | None:
     from agents.engine.base import load_base
     from agents.engine.exchange import Model
     from agents.engine.generation import Batch
-    from agents.engine.lora import AdapterStack
+    from agents.engine.lora import RANKS, AdapterStack
     from agents.engine.residents import Residents
     from agents.engine.scheduler import Scheduler
 
     base = load_base(options.base)
-    stack = AdapterStack(base, slots=options.max_loras + 1, rank=options.max_lora_rank)
+    ranks = [*(rank for rank in RANKS if rank < options.max_lora_rank), options.max_lora_rank]
+    stack = AdapterStack(base, slots=options.max_loras + 1, ranks=ranks, dtype=base.model.dtype)
     residents = Residents(stack)
     scheduler = Scheduler(Batch(base, stack), residents, max_rows=options.max_num_seqs, max_waiting=options.max_waiting)
     return Model(options.model, base, residents, scheduler)

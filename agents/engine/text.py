@@ -12,10 +12,14 @@ _INCOMPLETE = "\ufffd"
 
 
 class TextStream:
-    """Text of one completion as its tokens arrive; `stopped` tells that a stop string was met."""
+    """Text of one completion as its tokens arrive; `stopped` tells that a stop string was met.
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()) -> None:
+    One that is not `live` says nothing before the end, and needs no decoding until then.
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = (), *, live: bool = True) -> None:
         self._decode = decode
+        self._live = live
         self._stop = tuple(stop)
         self._ids: list[int] = []
         self._start = self._boundary = self._seen = 0
@@ -25,6 +29,8 @@ class TextStream:
     def push(self, token: int) -> str:
         """Text that is certain now that this token has come."""
         self._ids.append(token)
+        if not self._live:
+            return ""
         text = self._decode(self._ids[self._start :])
         certain = text.rstrip(_INCOMPLETE)  # a decoder that falls back to bytes shows one for each byte of a character
         whole = certain == text

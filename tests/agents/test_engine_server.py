@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import subprocess
@@ -10,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import httpx
 import numpy as np
@@ -365,6 +367,41 @@ def test_cancelled_clients_leave_nothing_behind(server: Running) -> None:
     assert server.metric("cancelled_total") > before
     assert server.metric("failed_total") == failed
     assert _greedy(server, "tiny")
+
+
+def test_a_thousand_clients_that_go_away_leak_no_slot(server: Running, adapters: dict[str, Path]) -> None:
+    """Connections that break at any moment, eight at a time, under three adapters in two slots."""
+    for name, path in adapters.items():
+        loaded = {"lora_name": name, "lora_path": str(path)}
+        httpx.post(f"{server.url}/v1/load_lora_adapter", json=loaded, headers=_auth()).raise_for_status()
+    host, port = server.url.removeprefix("http://").split(":")
+    rng, gate = Random(3), asyncio.Semaphore(8)
+
+    async def leave(number: int) -> None:
+        model = rng.choice(["tiny", *adapters])
+        body = {"model": model, "prompt": [5] * rng.randint(1, 60), "max_tokens": 150, "stream": number % 2 == 0}
+        content = json.dumps(body)
+        head = f"POST /v1/completions HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {TOKEN}\r\n"
+        async with gate:
+            _, writer = await asyncio.open_connection(host, int(port))
+            fields = f"content-type: application/json\r\ncontent-length: {len(content)}\r\n"
+            writer.write(f"{head}{fields}\r\n{content}".encode())
+            await writer.drain()
+            await asyncio.sleep(rng.random() * 0.02)
+            writer.transport.abort()
+
+    async def everybody() -> None:
+        await asyncio.gather(*(leave(number) for number in range(1000)))
+
+    before = server.metric("cancelled_total")
+    asyncio.run(everybody())
+    for _ in range(400):
+        if not (server.metric("rows") or server.metric("prompts_waiting")):
+            break
+        time.sleep(0.05)
+    assert server.metric("rows") == server.metric("prompts_waiting") == server.metric("adapters_pinned") == 0
+    assert server.metric("cancelled_total") - before > 500
+    assert all(_greedy(server, name) for name in adapters)
 
 
 def test_a_full_queue_says_when_to_come_back(server: Running) -> None:

@@ -55,6 +55,39 @@ def test_a_slot_that_is_not_finite_is_skipped_and_its_neighbour_is_not() -> None
         torch.testing.assert_close(broken[2], sound[2], atol=1e-12, rtol=0)
 
 
+def test_each_slot_has_its_own_settings_and_its_own_steps() -> None:
+    """Slots with other learning rates, decays and clips, of which some sit a step out, against torch on each alone."""
+    lrs, decays, norms = [1e-2, 3e-3, 1e-1], [0.1, 0.0, 0.3], [0.5, 10.0, 1.0]
+    together = stacked()
+    optimizer = StackedAdamW(together, slots=[0, 2, 3], lr=lrs, weight_decay=decays, max_norm=norms)
+    alone = {slot: [p[slot].detach().clone().requires_grad_() for p in stacked()] for slot in (0, 2, 3)}
+    peers = [
+        torch.optim.AdamW(parameters, lr=lr, weight_decay=decay)
+        for parameters, lr, decay in zip(alone.values(), lrs, decays, strict=True)
+    ]
+    for step in range(12):
+        active = [slot for slot in (0, 2, 3) if (step + slot) % 3]
+        for parameter in together:
+            parameter.grad = torch.randn_like(parameter)
+        applied = optimizer.step(active=active).applied.tolist()
+        assert applied == [slot in active for slot in (0, 2, 3)]
+        for (slot, parameters), peer, norm in zip(alone.items(), peers, norms, strict=True):
+            if slot not in active:
+                continue
+            for mine, shared in zip(parameters, together, strict=True):
+                assert shared.grad is not None
+                mine.grad = shared.grad[slot].clone()
+            torch.nn.utils.clip_grad_norm_(parameters, norm)
+            peer.step()
+    for slot, parameters in alone.items():
+        for ours, theirs in zip(together, parameters, strict=True):
+            torch.testing.assert_close(ours[slot], theirs, atol=1e-12, rtol=0)
+    for ours, before in zip(together, stacked(), strict=True):
+        torch.testing.assert_close(ours[1], before[1], atol=0, rtol=0)
+    with pytest.raises(ValueError, match="2 values for 3 slots"):
+        StackedAdamW(together, slots=[0, 2, 3], lr=[1.0, 2.0])
+
+
 def test_nothing_to_train_is_an_error() -> None:
     with pytest.raises(ValueError, match="nothing to train"):
         StackedAdamW([], slots=[1], lr=1e-3)

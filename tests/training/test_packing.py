@@ -48,7 +48,7 @@ def test_equals_separate_rows(
     monkeypatch.setattr(packing, "ROW_TOKENS", row_tokens)
     plain, packed, stack = policies
     pairs = groups(Random(1))
-    assert len(pack(pairs)) < len(pairs)
+    assert len(pack(pairs, [2] * len(pairs))) < len(pairs)
     found = []
     for policy in (plain, packed):
         for parameter in stack.parameters():
@@ -66,8 +66,14 @@ def test_equals_separate_rows(
 
 def test_long_completions_spread_over_rows() -> None:
     prompt = tuple(range(20))
-    rows = pack([(prompt, tuple(range(400)))] * 3)
+    rows = pack([(prompt, tuple(range(400)))] * 3, [1, 1, 1])
     assert [len(row.places) for row in rows] == [1, 1, 1]
+
+
+def test_equal_prompts_of_different_slots_stay_apart() -> None:
+    pair = (1, 2, 3), (4, 5)
+    rows = pack([pair] * 4, [1, 2, 1, 0])
+    assert [(row.slot, [number for number, _ in row.places]) for row in rows] == [(1, [0, 2]), (2, [1]), (0, [3])]
 
 
 def test_a_pair_beyond_the_context_is_refused(

@@ -1,0 +1,221 @@
+"""Claim: training many adapters in one pass costs far less than a loop over them, where each learns from little.
+
+`python -m benchmarks.cohort` times one optimiser step of N adapters: PEFT in a loop (`set_adapter`, forward, backward,
+clip, AdamW for each) against one forward, one backward and one stacked AdamW for all; interleaved, and the losses of
+the first step must agree. Where the environment of `make bench-env` is there, it also times a whole GRPO step
+(rollouts, reward, update) of N = 8 adapters against TRL's GRPOTrainer run N times, start-up excluded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoModelForCausalLM
+from transformers.utils.logging import disable_progress_bar
+
+from agents.engine.base import Base
+from agents.engine.generation import Batch, Prompt, generate
+from agents.engine.lora import AdapterStack
+from agents.messages import SamplingParams
+from benchmarks.checkpoints import Size, endless, random_adapter, save_adapters, save_checkpoint
+from benchmarks.figures import Figure, finish, machine
+from benchmarks.roofline import Machine, measure
+from training.losses import group_advantages, policy_loss
+from training.optim import StackedAdamW
+from training.packing import SharedPromptPolicy
+
+RANK, LR = 8, 1e-4
+GRPO_PEOPLE, GROUP, PROMPT, NEW, GRPO_STEPS = 8, 4, 64, 64, 3
+BENCH_PYTHON = Path(".bench") / "bin" / "python"
+
+
+class Loop:
+    """PEFT's way: one adapter after the other."""
+
+    def __init__(self, folder: Path, adapters: list[Path]) -> None:
+        plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        self.model = PeftModel.from_pretrained(plain, adapters[0], adapter_name="0", is_trainable=True)
+        for number, path in enumerate(adapters[1:], start=1):
+            self.model.load_adapter(path, adapter_name=str(number), is_trainable=True)
+        self.model.train()
+        self.optimizers = []
+        for number in range(len(adapters)):
+            self.model.set_adapter(str(number))
+            mine = [p for name, p in self.model.named_parameters() if f".{number}." in name and "lora_" in name]
+            self.optimizers.append((mine, torch.optim.AdamW(mine, lr=LR, weight_decay=0.0)))
+
+    def step(self, ids: Tensor) -> list[float]:
+        """ids [adapters, sequences, tokens]; the loss of each."""
+        losses = []
+        for number, (mine, optimizer) in enumerate(self.optimizers):
+            self.model.set_adapter(str(number))
+            logits = self.model(input_ids=ids[number]).logits[:, :-1]
+            loss = functional.cross_entropy(logits.flatten(0, 1), ids[number, :, 1:].flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(mine, 1.0)
+            optimizer.step()
+            losses.append(loss.item())
+        return losses
+
+
+class Cohort:
+    """Ours: everybody in one pass."""
+
+    def __init__(self, base: Base, people: int) -> None:
+        self.stack = AdapterStack(base, slots=people + 1, rank=RANK)
+        self.slots = list(range(1, people + 1))
+        for slot in self.slots:
+            self.stack.load(slot, random_adapter(base, rank=RANK, seed=slot - 1))
+        self.policy = SharedPromptPolicy(base, self.stack)
+        self.optimizer = StackedAdamW(self.stack.parameters(), slots=self.slots, lr=LR)
+
+    def step(self, ids: Tensor) -> list[float]:
+        rows = ids.flatten(0, 1).tolist()
+        owners = [slot for slot in self.slots for _ in range(ids.shape[1])]
+        logp, mask = self.policy.logprobs([(row[:1], row[1:]) for row in rows], slot=owners)
+        losses = -(logp.view(len(self.slots), -1).sum(dim=1) / mask.view(len(self.slots), -1).sum(dim=1))
+        self.optimizer.zero_grad()
+        losses.sum().backward()
+        self.optimizer.step()
+        return losses.tolist()
+
+    def grpo_step(self, prompts: Tensor, seed: int) -> None:
+        """Rollouts of every adapter at once, a reward that code gives, one update. prompts [adapters, PROMPT]."""
+        params = SamplingParams(max_tokens=NEW, temperature=1.0, seed=seed)
+        asked = [
+            Prompt(self.policy.base, tuple(row), params, slot=slot, n=GROUP, place=(slot,), live=False)
+            for row, slot in zip(prompts.tolist(), self.slots, strict=True)
+        ]
+        generate(Batch(self.policy.base, self.stack), asked, max_rows=len(asked) * GROUP)
+        samples = [(prompt, sample) for prompt in asked for sample in prompt.samples]
+        rewards = torch.tensor([even_share(sample.token_ids) for _, sample in samples]).view(-1, GROUP)
+        advantages = group_advantages(rewards.double(), eps=1e-4, std_floor=0.0).flatten()
+        logp, mask = self.policy.logprobs(
+            [(prompt.ids, sample.token_ids) for prompt, sample in samples], slot=[prompt.slot for prompt, _ in samples]
+        )
+        old = torch.tensor([sample.logprobs for _, sample in samples])
+        self.optimizer.zero_grad()
+        total = torch.zeros(())
+        for first in range(0, len(samples), GROUP):  # each adapter's loss is normalised over its own tokens
+            rows = slice(first, first + GROUP)
+            total = total + policy_loss(logp[rows], old[rows], advantages[rows].to(logp), mask[rows]).value
+        total.backward()
+        self.optimizer.step()
+
+
+def even_share(tokens: list[int]) -> float:
+    """A reward that costs nothing: the share of even token ids."""
+    return sum(token % 2 == 0 for token in tokens) / len(tokens)
+
+
+def compare(folder: Path, size: Size, people: int, shape: tuple[int, int], repeats: int) -> tuple[list[float], ...]:
+    """Seconds of both ways' steps, interleaved; the losses of the first must agree."""
+    base = endless(folder)
+    with TemporaryDirectory() as scratch:
+        loop = Loop(folder, save_adapters(base, Path(scratch), [RANK] * people))
+    cohort = Cohort(base, people)
+    torch.manual_seed(2)
+    ids = torch.randint(4, size.vocabulary, (people, *shape))
+    theirs, ours = loop.step(ids), cohort.step(ids)
+    worst = max(abs(a - b) for a, b in zip(theirs, ours, strict=True))
+    if worst > 1e-3:
+        raise SystemExit(f"the losses of the first step differ by {worst}: the two ways do not do the same")
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for taken, way in zip(seconds, (loop.step, cohort.step), strict=True):
+            taken.append(timed(lambda way=way: way(ids)))  # type: ignore[misc]
+    return seconds
+
+
+def timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def floor(machine: Machine, size: Size, people: int, tokens: int) -> float:
+    """Least seconds of a step: 4 P a token for the frozen base, 6 for the adapters; bytes twice."""
+    weights = size.layers * (4 * size.hidden**2 + 3 * size.hidden * size.mlp) + size.hidden * size.vocabulary
+    adapter = RANK * size.layers * (8 * size.hidden + 3 * (size.hidden + size.mlp))
+    return machine.seconds(read=8 * (weights + people * adapter), flop=people * tokens * (4 * weights + 6 * adapter))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    disable_progress_bar()
+    torch.set_num_threads(options.threads)
+    size, roof = Size(), measure()
+    print(f"cohort training, {machine()}\n{size.name}, fp32, rank {RANK}; {roof}")
+    print(f"one optimiser step of N adapters, n = {options.repeats} each, interleaved; same losses in the first\n")
+    print("   N  tokens an adapter   PEFT loop      ours   ratio (spread)      roofline")
+    ratios: dict[tuple[int, int], float] = {}
+    with TemporaryDirectory() as scratch:
+        folder = save_checkpoint(Path(scratch), size)
+        for shape in ((1, 24), (2, 48), (4, 48)):
+            for people in (1, 8, 32):
+                theirs, ours = compare(folder, size, people, shape, options.repeats)
+                tokens = shape[0] * shape[1]
+                each = [a / b for a, b in zip(theirs, ours, strict=True)]
+                ratios[people, tokens] = median(theirs) / median(ours)
+                share = floor(roof, size, people, tokens) / median(ours)
+                print(
+                    f"{people:4}  {tokens:17}  {median(theirs) * 1e3:7.0f} ms {median(ours) * 1e3:6.0f} ms"
+                    f"  {ratios[people, tokens]:5.2f} ({min(each):.2f}-{max(each):.2f}) {share:10.0%}"
+                )
+        grpo = full_step(folder, size, options.threads)
+    return finish(
+        [
+            Figure("cohort.n32.t24.vs_peft_loop", ratios[32, 24], ">=", 6),
+            Figure("cohort.n32.t192.vs_peft_loop", ratios[32, 192], ">=", 1.4),
+            Figure("cohort.grpo.n8.vs_trl", grpo, ">=", 8),
+        ]
+    )
+
+
+def full_step(folder: Path, size: Size, threads: int) -> float | None:
+    """How many times longer TRL takes for one GRPO step of every adapter; None where it is not installed."""
+    if not BENCH_PYTHON.exists():
+        print("\nTRL is not here: `make bench-env` installs it, apart from our own environment")
+        return None
+    cohort = Cohort(endless(folder), GRPO_PEOPLE)
+    torch.manual_seed(3)
+    prompts = torch.randint(4, size.vocabulary, (GRPO_PEOPLE, PROMPT))
+    cohort.grpo_step(prompts, seed=0)
+    ours = [timed(lambda seed=seed: cohort.grpo_step(prompts, seed)) for seed in range(1, GRPO_STEPS + 1)]  # type: ignore[misc]
+    task = {"folder": str(folder), "people": GRPO_PEOPLE, "group": GROUP, "prompt": PROMPT, "new": NEW, "rank": RANK}
+    task |= {"steps": GRPO_STEPS, "threads": threads}
+    command = [BENCH_PYTHON, "-m", "benchmarks.trl_grpo", json.dumps(task)]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if ended.returncode:
+        raise SystemExit(f"TRL failed:\n{ended.stderr[-3000:]}")
+    answer = json.loads(ended.stdout.splitlines()[-1])
+    theirs = sum(answer["seconds"])
+    print(
+        f"\nGRPO step of {GRPO_PEOPLE} adapters, G = {GROUP}, {PROMPT} + {NEW} tokens, rank {RANK}, start-up excluded:"
+        f"\n  TRL {answer['version']}, {GRPO_PEOPLE} trainers in turn, checkpointing off: {theirs:.2f} s"
+        f"\n  ours, one pass: {median(ours):.2f} s ({min(ours):.2f}-{max(ours):.2f}), n = {GRPO_STEPS}"
+        f"\n  ratio {theirs / median(ours):.1f}"
+    )
+    return float(theirs / median(ours))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
