@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 WHEEL := .bootstrap/pip-26.3-py3-none-any.whl
-CLAIMS := benchmarks.startup benchmarks.demo "training.nursery.evaluate --n 500" benchmarks.improvement
+CLAIMS := benchmarks.startup benchmarks.demo benchmarks.decode benchmarks.cohort benchmarks.serving \
+	"training.nursery.evaluate --n 500" benchmarks.improvement
 export PYTHONUNBUFFERED := 1
 
 .PHONY: demo test serve lint types layers check bench bench-env clean help
@@ -32,7 +33,7 @@ types: $(VENV)/.develop
 layers: $(VENV)/.develop
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.develop ## Print every figure that the README claims
+bench: $(VENV)/.develop .bench/.ready ## Print every figure that the README claims
 	@failed=0; for claim in $(CLAIMS); do $(BIN)/python -m $$claim || failed=1; done; exit $$failed
 
 bench-env: .bench/.ready ## Install the peers that some benchmarks run beside us, apart from our own environment

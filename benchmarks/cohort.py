@@ -65,7 +65,7 @@ class Loop:
             logits = self.model(input_ids=ids[number]).logits[:, :-1]
             loss = functional.cross_entropy(logits.flatten(0, 1), ids[number, :, 1:].flatten())
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(mine, 1.0)
             optimizer.step()
             losses.append(loss.item())
@@ -89,7 +89,7 @@ class Cohort:
         logp, mask = self.policy.logprobs([(row[:1], row[1:]) for row in rows], slot=owners)
         losses = -(logp.view(len(self.slots), -1).sum(dim=1) / mask.view(len(self.slots), -1).sum(dim=1))
         self.optimizer.zero_grad()
-        losses.sum().backward()
+        torch.autograd.backward(losses.sum())
         self.optimizer.step()
         return losses.tolist()
 
@@ -113,7 +113,7 @@ class Cohort:
         for first in range(0, len(samples), GROUP):  # each adapter's loss is normalised over its own tokens
             rows = slice(first, first + GROUP)
             total = total + policy_loss(logp[rows], old[rows], advantages[rows].to(logp), mask[rows]).value
-        total.backward()
+        torch.autograd.backward(total)
         self.optimizer.step()
 
 
@@ -201,7 +201,7 @@ def full_step(folder: Path, size: Size, threads: int) -> float | None:
     ours = [timed(lambda seed=seed: cohort.grpo_step(prompts, seed)) for seed in range(1, GRPO_STEPS + 1)]  # type: ignore[misc]
     task = {"folder": str(folder), "people": GRPO_PEOPLE, "group": GROUP, "prompt": PROMPT, "new": NEW, "rank": RANK}
     task |= {"steps": GRPO_STEPS, "threads": threads}
-    command = [BENCH_PYTHON, "-m", "benchmarks.trl_grpo", json.dumps(task)]
+    command = [str(BENCH_PYTHON), "-m", "benchmarks.trl_grpo", json.dumps(task)]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if ended.returncode:

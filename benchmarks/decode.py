@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -58,7 +59,7 @@ class Peers:
 
     def __init__(self, folder: Path, adapters: list[Path]) -> None:
         self.bare = _plain(folder)
-        self.model = PeftModel.from_pretrained(_plain(folder), adapters[0], adapter_name="0")
+        self.model: Any = PeftModel.from_pretrained(_plain(folder), adapters[0], adapter_name="0")
         for number, path in enumerate(adapters[1:], start=1):
             self.model.load_adapter(path, adapter_name=str(number))
         self.model.eval()
@@ -80,7 +81,7 @@ class Peers:
 _LIMITS = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, "pad_token_id": 0}
 
 
-def _plain(folder: Path) -> torch.nn.Module:
+def _plain(folder: Path) -> Any:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     model.generation_config.eos_token_id = None
     return model

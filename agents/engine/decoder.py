@@ -174,9 +174,9 @@ class LeanDecoder:
         self._layers = [self._layer(f"model.layers.{number}", layer) for number, layer in enumerate(model.model.layers)]
 
     def _layer(self, name: str, layer: Any) -> _Layer:
-        norms = [getattr(layer.self_attn, norm, None) for norm in ("q_norm", "k_norm")]
+        norms = [getattr(layer.self_attn, norm) for norm in ("q_norm", "k_norm") if hasattr(layer.self_attn, norm)]
         head_norm = None
-        if None not in norms:
+        if norms:
             counts = (self._heads.queries, self._heads.kv)
             weights = [norm.weight.expand(count, -1) for norm, count in zip(norms, counts, strict=True)]
             head_norm = _HeadNorm(torch.cat(weights), norms[0].variance_epsilon)
@@ -196,11 +196,11 @@ class LeanDecoder:
         linears = self._stack.groups[number].linears
         if len(linears) == 1:
             return _Projection(number, linears[0].weight, linears[0].bias)
-        weight = torch.cat([linear.weight for linear in linears])
-        for linear, part in zip(linears, weight.split([linear.out_features for linear in linears]), strict=True):
+        weight = torch.cat(tuple(linear.weight for linear in linears))
+        for linear, part in zip(linears, torch.split(weight, [one.out_features for one in linears]), strict=True):
             linear.weight = nn.Parameter(part, requires_grad=False)
         biases = [linear.bias for linear in linears]
-        return _Projection(number, weight, None if biases[0] is None else torch.cat(biases))
+        return _Projection(number, weight, None if biases[0] is None else torch.cat(tuple(biases)))
 
     def _rotation_table(self, length: int) -> tuple[Tensor, Tensor]:
         """cos and signed sin [length, 1, head size] of every position (Su et al. 2021, 2104.09864)."""
@@ -281,11 +281,12 @@ class _Attention:
         heads, (cos, sin) = self._heads, self._turns
         qkv = self._plan.restore(qkv)
         rows, tokens, _ = qkv.shape
-        turned, v = qkv.view(rows, tokens, -1, heads.size).split([heads.queries + heads.kv, heads.kv], dim=2)
+        split = qkv.view(rows, tokens, -1, heads.size)
+        turned, v = torch.split(split, [heads.queries + heads.kv, heads.kv], dim=2)
         if layer.head_norm is not None:
             turned = layer.head_norm(turned)
         turned = torch.addcmul(turned * cos, turned.roll(heads.size // 2, -1), sin)
-        q, k = turned.split([heads.queries, heads.kv], dim=2)
+        q, k = torch.split(turned, [heads.queries, heads.kv], dim=2)
         keys, values = k.transpose(1, 2), v.transpose(1, 2)
         if self._cache is not None:
             keys, values = self._cache.layers[number].update(keys, values)

@@ -116,8 +116,9 @@ class Bank:
         kept = self.flat[one].clone()
         self.flat[one] = self.flat[other]
         self.flat[other] = kept
-        for column in (self.scales, self.ranks, self.alphas):
-            column[one], column[other] = column[other], column[one]
+        described = [(self.ranks[slot], self.alphas[slot]) for slot in (one, other)]
+        self.describe(one, *described[1])
+        self.describe(other, *described[0])
 
 
 _KEPT_BLOCKS = 256

@@ -56,8 +56,8 @@ class Block:
         if len(bs) == 1:
             return torch.baddbmm(y, h, bs[0].mT.to(x.dtype), alpha=self._alpha)
         parts = zip(
-            y.split([b.shape[1] for b in bs], dim=-1),
-            h.split(self.rank, dim=-1),
+            torch.split(y, [b.shape[1] for b in bs], dim=-1),
+            torch.split(h, self.rank, dim=-1),
             bs,
             strict=True,
         )

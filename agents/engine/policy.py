@@ -102,7 +102,8 @@ class EnginePolicy:
             chosen = logits.gather(1, targets[:, None])[:, 0]
             whole = logits.logsumexp(dim=-1)
             columns = (chosen - whole, chosen, whole, logits.mean(dim=-1), hidden)
-            for row, *parts in zip(rows, *(column.split(mask.sum(dim=1).tolist()) for column in columns), strict=True):
+            lengths = mask.sum(dim=1).tolist()
+            for row, *parts in zip(rows, *(torch.split(column, lengths) for column in columns), strict=True):
                 found[row] = TokenSummary(*parts)
         return [found[row] for row in range(len(pairs))]
 
