@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 Weights = Sequence[tuple[Tensor, tuple[Tensor, ...]]]
+Parts = tuple[Tensor, ...]
+"""The outputs of the layers of a group, one tensor each."""
 
 
 @dataclass(eq=False)
 class Block:
-    """Adapters of one rank with equally many rows each: `weights[group]` is (A [n, layers * rank, in], B's [n, out,
-    rank]); `columns` rows of each adapter follow each other."""
+    """Adapters of one rank with equally many rows each: `weights[group]` is (A transposed [n, in, layers * rank], B's
+    transposed [n, rank, out]); `columns` rows of each adapter follow each other."""
 
     rank: int
     weights: Weights
@@ -42,26 +44,20 @@ class Block:
     def rows(self) -> slice:
         return slice(self.first_row, self.first_row + len(self.scales) * self.columns)
 
-    def add(self, group: int, x: Tensor, y: Tensor, member: int | None) -> Tensor:
-        """y [rows, tokens, out] plus the adapters' part from x [rows, tokens, in]: of all layers of the group, whose
-        outputs stand behind each other in y, or of one."""
+    def add(self, group: int, x: Tensor, ys: Parts, member: int | None) -> Parts:
+        """Each y [rows, tokens, out] plus the adapters' part from x [rows, tokens, in]; of one layer, if `member`."""
         a, bs = self.weights[group]
         if member is not None:
-            a, bs = a[:, member * self.rank : (member + 1) * self.rank], bs[member : member + 1]
+            a, bs = a[..., member * self.rank : (member + 1) * self.rank], bs[member : member + 1]
         flat = (len(a), -1)
-        h = torch.bmm(x.reshape(*flat, x.shape[-1]), a.mT.to(x.dtype))
+        h = torch.bmm(x.reshape(*flat, x.shape[-1]), a.to(x.dtype))
         if self._factors is not None:
             h = h * self._factors.to(h.dtype)
-        y = y.reshape(*flat, y.shape[-1])
-        if len(bs) == 1:
-            return torch.baddbmm(y, h, bs[0].mT.to(x.dtype), alpha=self._alpha)
-        parts = zip(
-            torch.split(y, [b.shape[1] for b in bs], dim=-1),
-            torch.split(h, self.rank, dim=-1),
-            bs,
-            strict=True,
+        hs = (h,) if len(bs) == 1 else torch.split(h, self.rank, dim=-1)
+        return tuple(
+            torch.baddbmm(y.reshape(*flat, y.shape[-1]), h, b.to(x.dtype), alpha=self._alpha).view(y.shape)
+            for y, h, b in zip(ys, hs, bs, strict=True)
         )
-        return torch.cat([torch.baddbmm(y_i, h_i, b.mT.to(x.dtype), alpha=self._alpha) for y_i, h_i, b in parts], -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +77,15 @@ class RowPlan:
         """The opposite of `arrange`."""
         return x if self.inverse is None else x.index_select(0, self.inverse)
 
-    def add(self, group: int, x: Tensor, y: Tensor, *, member: int | None = None) -> Tensor:
-        """y + what the adapters add to a group of layers; x [rows, tokens, in], y [rows, tokens, out], plan's order."""
+    def add(self, group: int, x: Tensor, ys: Parts, *, member: int | None = None) -> Parts:
+        """What a group of layers gives, with what the adapters add: x [rows, tokens, in], each y [rows, tokens, out] as
+        the base has it, in the plan's order."""
         if not self.blocks:
-            return y
-        done = [block.add(group, x[block.rows], y[block.rows], member).view(-1, *y.shape[1:]) for block in self.blocks]
-        if (end := self.blocks[-1].rows.stop) < len(y):
-            done.append(y[end:])
-        return done[0] if len(done) == 1 else torch.cat(done)
+            return ys
+        pieces = [block.add(group, x[block.rows], tuple(y[block.rows] for y in ys), member) for block in self.blocks]
+        if (end := self.blocks[-1].rows.stop) < self.rows:
+            pieces.append(tuple(y[end:] for y in ys))
+        return pieces[0] if len(pieces) == 1 else tuple(map(torch.cat, zip(*pieces, strict=True)))
 
 
 BARE = RowPlan(0)

@@ -125,20 +125,21 @@ def test_every_plan_adds_to_each_row_its_own_adapter(slots: list[int]) -> None:
     def block(wanted: object) -> Block:
         places = list(wanted)  # type: ignore[call-overload]
         rank = 2 if places[0] < 10 else 3
-        a = torch.stack([torch.full((2 * rank, 4), float(slot)) for slot in places])
-        bs = tuple(torch.stack([torch.ones(out, rank)] * len(places)) for out in (3, 5))
+        a = torch.stack([torch.full((4, 2 * rank), float(slot)) for slot in places])
+        bs = tuple(torch.stack([torch.ones(rank, out)] * len(places)) for out in (3, 5))
         return Block(rank, [(a, bs)], [1.0 + slot % 2 for slot in places])
 
     plan = plan_rows(slots, block, lambda slot: slot // 10, torch.device("cpu"))
     x = torch.arange(len(slots) * 8, dtype=torch.float32).view(len(slots), 2, 4)
-    y = torch.ones(len(slots), 2, 8)
-    added = plan.restore(plan.add(0, plan.arrange(x), plan.arrange(y)))
-    one = plan.restore(plan.add(0, plan.arrange(x), plan.arrange(y[..., 3:]), member=1))
+    ys = torch.ones(len(slots), 2, 3), torch.ones(len(slots), 2, 5)
+    first, second = map(plan.restore, plan.add(0, plan.arrange(x), ys))
+    (one,) = map(plan.restore, plan.add(0, plan.arrange(x), ys[1:], member=1))
     for row, slot in enumerate(slots):
         rank = 2 if slot < 10 else 3
         expected = 1 + (1.0 + slot % 2) * rank * slot * x[row].sum(dim=-1)
-        assert torch.equal(added[row], expected[:, None].expand(2, 8))
-        assert torch.equal(one[row], expected[:, None].expand(2, 5))
+        assert torch.equal(first[row], expected[:, None].expand(2, 3))
+        assert torch.equal(second[row], expected[:, None].expand(2, 5))
+        assert torch.equal(one[row], second[row])
     blocks = {(slot // 10, slots.count(slot)) for slot in slots if slot}
     assert len(plan.blocks) <= sum(count for _, count in blocks) + len(blocks)
 

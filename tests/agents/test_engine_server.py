@@ -370,7 +370,7 @@ def test_cancelled_clients_leave_nothing_behind(server: Running) -> None:
 
 
 def test_a_thousand_clients_that_go_away_leak_no_slot(server: Running, adapters: dict[str, Path]) -> None:
-    """Connections that break at any moment, eight at a time, under three adapters in two slots."""
+    """Connections that break at any moment, or with the first token; eight at a time, three adapters in two slots."""
     for name, path in adapters.items():
         loaded = {"lora_name": name, "lora_path": str(path)}
         httpx.post(f"{server.url}/v1/load_lora_adapter", json=loaded, headers=_auth()).raise_for_status()
@@ -383,11 +383,11 @@ def test_a_thousand_clients_that_go_away_leak_no_slot(server: Running, adapters:
         content = json.dumps(body)
         head = f"POST /v1/completions HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {TOKEN}\r\n"
         async with gate:
-            _, writer = await asyncio.open_connection(host, int(port))
+            reader, writer = await asyncio.open_connection(host, int(port))
             fields = f"content-type: application/json\r\ncontent-length: {len(content)}\r\n"
             writer.write(f"{head}{fields}\r\n{content}".encode())
             await writer.drain()
-            await asyncio.sleep(rng.random() * 0.02)
+            await (reader.readline() if body["stream"] else asyncio.sleep(rng.random() * 0.02))
             writer.transport.abort()
 
     async def everybody() -> None:
@@ -400,7 +400,7 @@ def test_a_thousand_clients_that_go_away_leak_no_slot(server: Running, adapters:
             break
         time.sleep(0.05)
     assert server.metric("rows") == server.metric("prompts_waiting") == server.metric("adapters_pinned") == 0
-    assert server.metric("cancelled_total") - before > 500
+    assert server.metric("cancelled_total") - before > 250
     assert all(_greedy(server, name) for name in adapters)
 
 

@@ -105,8 +105,8 @@ def test_questions_and_work_keep_to_their_place(item: Item) -> None:
 def test_every_step_of_arithmetic_is_true(item: Item) -> None:
     for sum_of, total in re.findall(r"(\d\+\d\+\d)=(\d\d)", item.work):
         assert sum(map(int, sum_of.split("+"))) == int(total)
-    for a, b, lent, rest in re.findall(r"(\d+)-(\d)-(\d)=(\d)", item.work):
-        assert int(a) - int(b) - int(lent) == int(rest)
+    for a, b, lent, rest, borrowed in re.findall(r"(\d)-(\d)-(\d)=(\d) borrow (\d)", item.work):
+        assert int(a) - int(b) - int(lent) == int(rest) - 10 * int(borrowed)
     for a, b, product, carry, total in re.findall(r"(\d)x(\d)=(\d\d), \+(\d)=(\d\d)", item.work):
         assert int(a) * int(b) == int(product) and int(product) + int(carry) == int(total)
 
