@@ -48,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token", default=os.environ.get(TOKEN_VARIABLE), help=f"default: ${TOKEN_VARIABLE}")
     parser.add_argument("--threads", type=int, default=1, help="torch threads; decoding small models likes one")
     parser.add_argument("--max-num-seqs", type=int, default=64, help="completions that decode together")
+    parser.add_argument(
+        "--max-num-batched-tokens", type=int, help="prompt tokens between two decode steps; default 128, on CUDA 2048"
+    )
     parser.add_argument("--max-waiting", type=int, default=256, help="prompts that may wait; more get 429")
     parser.add_argument("--max-loras", type=int, default=32, help="adapters in memory at a time")
     parser.add_argument("--max-lora-rank", type=int, default=16)
@@ -106,7 +109,9 @@ def _load_model(options: argparse.Namespace) -> Model | None:
     ranks = [*(rank for rank in RANKS if rank < options.max_lora_rank), options.max_lora_rank]
     stack = AdapterStack(base, slots=options.max_loras + 1, ranks=ranks, dtype=base.model.dtype)
     residents = Residents(stack)
-    scheduler = Scheduler(Batch(base, stack), residents, max_rows=options.max_num_seqs, max_waiting=options.max_waiting)
+    piece = options.max_num_batched_tokens or (2048 if base.device.type == "cuda" else 128)
+    batch = Batch(base, stack)
+    scheduler = Scheduler(batch, residents, options.max_num_seqs, options.max_waiting, piece)
     return Model(options.model, base, residents, scheduler)
 
 

@@ -38,6 +38,37 @@ def test_score_is_the_log_softmax_of_hugging_face(folder: Path) -> None:
         assert ours == pytest.approx(theirs, abs=1e-5)
 
 
+def test_summaries_are_those_of_hugging_faces_logits(folder: Path) -> None:
+    """Under an adapter and under the bare base in one call; in order, whatever groups the lengths make."""
+    engine = policy(folder)
+    slots = [2, 0, 2, 2]
+    found = engine.summaries(PAIRS, slot=slots)
+    scores = engine.score(PAIRS, slot=slots)
+    for (prompt, completion), slot, ours, scored in zip(PAIRS, slots, found, scores, strict=True):
+        ids = torch.tensor([[*prompt, *completion]])
+        with torch.no_grad(), engine.stack.rows([slot]):
+            output = engine.base.model(ids, output_hidden_states=True)
+        rows = slice(len(prompt) - 1, ids.shape[1] - 1)
+        logits = output.logits[0, rows]
+        chosen = logits.gather(1, torch.tensor(completion, dtype=torch.long)[:, None])[:, 0]
+        expected = (chosen - logits.logsumexp(-1), chosen, logits.logsumexp(-1), logits.mean(-1))
+        for mine, theirs in zip((ours.logprobs, ours.chosen, ours.logsumexp, ours.mean), expected, strict=True):
+            torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=0)
+        torch.testing.assert_close(ours.hidden, output.hidden_states[-1][0, rows], atol=1e-4, rtol=0)
+        assert ours.logprobs.tolist() == pytest.approx(scored, abs=1e-5)
+
+
+def test_many_adapters_are_sampled_in_one_batch(qwen3_folder: Path) -> None:
+    engine = policy(qwen3_folder)
+    engine.stack.load(1, random_adapter(engine.stack, rank=2, seed=9))
+    together = engine.sample([ASK] * 4, 2, WARM, slot=[1, 0, 2, 1])
+    for place, slot in enumerate([1, 0, 2, 1]):
+        alone = engine.sample([ASK] * 4, 2, WARM, slot=slot)[place]
+        assert [sample.token_ids for sample in together[place]] == [sample.token_ids for sample in alone]
+    with pytest.raises(ValueError, match="3 slots for 4 rows"):
+        engine.sample([ASK] * 4, 2, WARM, slot=[1, 0, 2])
+
+
 def test_sampled_logprobs_equal_scores(folder: Path) -> None:
     engine = policy(folder)
     groups = engine.sample([ASK, [Message("system", "You are Ada's agent."), *ASK]], 3, WARM, slot=2)
