@@ -116,7 +116,7 @@ class _Projection:
     group: int
     weight: Tensor
     bias: Tensor | None
-    outputs: tuple[int, ...]
+    outputs: list[int]
 
     def __call__(self, x: Tensor, plan: RowPlan) -> Parts:
         """x [rows, tokens, in] -> for each layer [rows, tokens, out]."""
@@ -202,11 +202,11 @@ class LeanDecoder:
         """
         number = self._projections[first]
         group = self._stack.groups[number]
-        weight = torch.cat(tuple(linear.weight.mT for linear in group.linears), dim=1)
-        for linear, part in zip(group.linears, torch.split(weight, group.outputs, dim=1), strict=True):
+        weight, outputs = torch.cat(tuple(linear.weight.mT for linear in group.linears), dim=1), list(group.outputs)
+        for linear, part in zip(group.linears, torch.split(weight, outputs, dim=1), strict=True):
             linear.weight = nn.Parameter(part.mT, requires_grad=False)
         biases = tuple(linear.bias for linear in group.linears if linear.bias is not None)
-        return _Projection(number, weight, torch.cat(biases) if biases else None, group.outputs)
+        return _Projection(number, weight, torch.cat(biases) if biases else None, outputs)
 
     def _rotation_table(self, length: int) -> tuple[Tensor, Tensor]:
         """cos and signed sin [length, 1, head size] of every position (Su et al. 2021, 2104.09864)."""
