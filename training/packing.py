@@ -107,4 +107,4 @@ def _sees_everything(base: Base) -> bool:
     """Whether every layer attends to the whole row, which is what the mask assumes."""
     config = base.model.config.get_text_config()
     kinds = getattr(config, "layer_types", None)
-    return set(kinds) == {"full_attention"} if kinds else getattr(config, "sliding_window", None) is None
+    return getattr(config, "sliding_window", None) is None and set(kinds or ["full_attention"]) == {"full_attention"}

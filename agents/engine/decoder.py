@@ -62,7 +62,7 @@ def decoder_of(base: Base, stack: AdapterStack) -> Decoder:
 def _is_lean(model: Any) -> bool:
     config = model.config
     kinds = getattr(config, "layer_types", None)
-    whole = set(kinds) == {"full_attention"} if kinds else getattr(config, "sliding_window", None) is None
+    whole = getattr(config, "sliding_window", None) is None and set(kinds or ["full_attention"]) == {"full_attention"}
     return bool(
         type(model).__name__ in _LEAN
         and whole
@@ -198,29 +198,33 @@ class LeanDecoder:
     def _projection(self, first: str) -> _Projection:
         """The layers that read the same input as this one, fused; they go on as views of the fused weight.
 
-        It is stored along its outputs: a product of one row then takes half the time on a CPU.
+        It is stored along its longer side: a product of one row then takes half the time on a CPU.
         """
         number = self._projections[first]
         group = self._stack.groups[number]
-        weight, outputs = torch.cat(tuple(linear.weight.mT for linear in group.linears), dim=1), list(group.outputs)
+        outputs = list(group.outputs)
+        if sum(outputs) >= group.inputs:
+            weight = torch.cat(tuple(linear.weight.mT for linear in group.linears), dim=1)
+        else:
+            weight = torch.cat(tuple(linear.weight for linear in group.linears)).mT
         for linear, part in zip(group.linears, torch.split(weight, outputs, dim=1), strict=True):
             linear.weight = nn.Parameter(part.mT, requires_grad=False)
         biases = tuple(linear.bias for linear in group.linears if linear.bias is not None)
         return _Projection(number, weight, torch.cat(biases) if biases else None, outputs)
 
     def _rotation_table(self, length: int) -> tuple[Tensor, Tensor]:
-        """cos and signed sin [length, 1, head size] of every position (Su et al. 2021, 2104.09864)."""
+        """cos and signed sin [length, head size] of every position (Su et al. 2021, 2104.09864)."""
         positions = torch.arange(length, device=self._embedding.device)[None]
         cos, sin = self._rotary(self._embedding, positions)
         signs = torch.ones(self._heads.size, device=sin.device, dtype=sin.dtype)
         signs[: self._heads.size // 2] = -1
-        return cos[0, :, None], (sin[0] * signs)[:, None]
+        return cos[0], sin[0] * signs
 
     def _rotation(self, positions: Tensor, end: int) -> tuple[Tensor, Tensor]:
         if end > len(self._turns[0]):
             self._turns = self._rotation_table(min(self._longest, max(end, 2 * len(self._turns[0]))))
         cos, sin = self._turns
-        return cos[positions], sin[positions]
+        return functional.embedding(positions, cos)[:, :, None], functional.embedding(positions, sin)[:, :, None]
 
     def next_logits(self, ids: Tensor, cache: SlotCache, plan: RowPlan) -> Tensor:
         tokens = ids.shape[1]

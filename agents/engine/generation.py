@@ -104,7 +104,8 @@ class Step:
 class _Prefill:
     """Prompts whose keys and values are being computed together, left padded, some columns at a time."""
 
-    def __init__(self, prompts: Sequence[Prompt], layers: int, device: torch.device) -> None:
+    def __init__(self, prompts: Sequence[Prompt], priority: int, layers: int, device: torch.device) -> None:
+        self.priority = priority
         self.prompts: list[Prompt | None] = list(prompts)
         lengths = [len(prompt.ids) for prompt in prompts]
         self.cache = SlotCache.for_prompts(layers, lengths)
@@ -149,20 +150,26 @@ class Batch:
         """Rows that the admitted prompts will take."""
         return sum(prompt.n for prefill in self._prefills for prompt in prefill.prompts if prompt is not None)
 
-    def admit(self, prompts: Sequence[Prompt]) -> None:
-        """Take prompts in to be prefilled together."""
-        self._prefills.append(_Prefill(prompts, self._layers, self.base.device))
+    @property
+    def prefills(self) -> int:
+        """Groups of admitted prompts."""
+        return len(self._prefills)
+
+    def admit(self, prompts: Sequence[Prompt], *, priority: int = 0) -> None:
+        """Take prompts in to be prefilled together; a lower `priority` goes first."""
+        self._prefills.append(_Prefill(prompts, priority, self._layers, self.base.device))
 
     @torch.inference_mode()
     def prefill(self, tokens: int | None = None) -> list[Step]:
-        """Go on with the admitted prompts, in turns: about `tokens` tokens of those next in turn, or all they have.
+        """Go on with the admitted prompts, groups of equal priority in turns: about `tokens` tokens, or all they have.
 
         When that ends them, draw the first token of each of their samples; those that go on join the rows.
         """
-        prefill = self._prefills[0]
+        prefill = min(self._prefills, key=lambda one: one.priority)
+        self._prefills.remove(prefill)
+        self._prefills.append(prefill)
         ids = prefill.piece(tokens)
         logits = self.decoder.next_logits(ids, prefill.cache, self.stack.plan(prefill.slots))
-        self._prefills.rotate(-1)
         if prefill.done < prefill.ids.shape[1]:
             return []
         self._prefills.remove(prefill)
@@ -237,9 +244,13 @@ class Batch:
 
 
 def fits(group: Sequence[Prompt], prompt: Prompt, free: int) -> bool:
-    """Whether a prompt may join a group to prefill together: its samples find rows and the padding stays bounded."""
-    widest = max([len(prompt.ids), *(len(other.ids) for other in group)])
-    return prompt.n <= free and (not group or widest * (len(group) + 1) <= PREFILL_TOKENS)
+    """Whether a prompt may join a group to prefill together: its samples find rows, and padding stays bounded.
+
+    All of a group get their first token together.
+    """
+    lengths = [len(prompt.ids), *(len(other.ids) for other in group)]
+    alike = max(lengths) <= 2 * min(lengths) + 64
+    return prompt.n <= free and (not group or (alike and max(lengths) * len(lengths) <= PREFILL_TOKENS))
 
 
 def generate(batch: Batch, prompts: Sequence[Prompt], *, max_rows: int = 64) -> None:

@@ -348,7 +348,7 @@ def _groups(layers: dict[str, nn.Linear]) -> list[Group]:
         if name in taken:
             continue
         parent, _, child = name.rpartition(".")
-        names = next((_siblings(parent, family, layers) for family in _SHARED_INPUTS if child == family[0]), None)
+        names = next((_siblings(parent, family, layers) for family in _SHARED_INPUTS if child in family), None)
         group = Group(names or (name,), tuple(layers[one] for one in names) if names else (linear,))
         taken.update(group.names)
         groups.append(group)

@@ -60,6 +60,15 @@ class Residents:
         """Adapters that running completions use."""
         return len(self._pins)
 
+    @property
+    def limit(self) -> int:
+        """How many adapters may be resident."""
+        return self._stack.slots - 1
+
+    def is_pinned(self, adapter: Registered | None) -> bool:
+        """Whether running completions use an adapter; the base always is."""
+        return adapter is None or adapter in self._pins
+
     def register(self, name: str, path: Path) -> None:
         """Make an adapter known after checking its files against the base; the same name and path again is no change.
 
@@ -107,27 +116,31 @@ class Residents:
         if adapter is None:
             return True
         if adapter not in self._slots:
-            if len(self._slots) == self._stack.slots - 1 and not self._evict():
+            if len(self._pins) == self.limit:
                 return False
-            self._seat(adapter, read_adapter(adapter.path, base_sha256=self._stack.base.sha256))
+            content = read_adapter(adapter.path, base_sha256=self._stack.base.sha256)
+            if len(self._slots) == self.limit:
+                self._evict()
+            self._seat(adapter, content)
         self._slots.move_to_end(adapter)
-        self._pins[adapter] = self._pins.get(adapter, 0) + 1
-        if self._pins[adapter] == 1:
+        if adapter not in self._pins:
             number, place = divmod(self._slots[adapter], self._stack.slots)
+            self._exchange(number, place, self._seats[number].pinned + 1)
             self._seats[number].pinned += 1
-            self._exchange(number, place, self._seats[number].pinned)
+        self._pins[adapter] = self._pins.get(adapter, 0) + 1
         return True
 
     def release(self, adapter: Registered | None) -> None:
         """Undo one `acquire`."""
         if adapter is None:
             return
-        self._pins[adapter] -= 1
-        if not self._pins[adapter]:
-            del self._pins[adapter]
+        if self._pins[adapter] == 1:
             number, place = divmod(self._slots[adapter], self._stack.slots)
             self._exchange(number, place, self._seats[number].pinned)
             self._seats[number].pinned -= 1
+            del self._pins[adapter]
+        else:
+            self._pins[adapter] -= 1
 
     def _seat(self, adapter: Registered, content: Adapter) -> None:
         number = self._stack.bank_of(content.rank)
@@ -137,13 +150,10 @@ class Residents:
         self._stack.load(slot, content)
         seats.at[place], self._slots[adapter] = adapter, slot
 
-    def _evict(self) -> bool:
-        idle = next((adapter for adapter in self._slots if adapter not in self._pins), None)
-        if idle is None:
-            return False
+    def _evict(self) -> None:
+        idle = next(adapter for adapter in self._slots if adapter not in self._pins)
         number, place = divmod(self._slots.pop(idle), self._stack.slots)
         self._seats[number].at[place] = None
-        return True
 
     def _exchange(self, number: int, one: int, other: int) -> None:
         if one == other:

@@ -9,6 +9,7 @@ log-probabilities are the model's own, at temperature 1 and before any truncatio
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,11 +63,10 @@ def choose(logits: Tensor, draws: Sequence[Draw]) -> list[Choice | None]:
     if warm := [row for row, draw in enumerate(draws) if draw.params.temperature >= _GREEDY_BELOW]:
         tokens[warm] = _sample(logits[warm], [draws[row] for row in warm])
     chosen = logprobs.gather(1, tokens[:, None])[:, 0]
-    finite = torch.isfinite(chosen).tolist()
     tops = _alternatives(logprobs, draws)
     return [
-        Choice(token, logprob, top) if sound else None
-        for token, logprob, top, sound in zip(tokens.tolist(), chosen.tolist(), tops, finite, strict=True)
+        Choice(token, logprob, top) if math.isfinite(logprob) else None
+        for token, logprob, top in zip(tokens.tolist(), chosen.tolist(), tops, strict=True)
     ]
 
 

@@ -14,10 +14,15 @@ from dataclasses import dataclass, field
 
 from agents.engine.generation import Batch, Prompt, Step, fits
 from agents.engine.residents import Registered, Residents
-from agents.engine.waiting import READ, WRITTEN, FairQueue
+from agents.engine.waiting import READ, WRITTEN, Entry, FairQueue
 from personal_data.errors import AdapterError, BackendError, FolkmootError, Overloaded
 
 log = logging.getLogger(__name__)
+
+_ALONE = 8
+"""Pieces at a time when nobody else is there: fewer forwards, and still a bound on what one forward takes."""
+_PATIENCE = 64
+"""How often others may go before a prompt whose adapter finds no slot."""
 
 Told = Sequence[Step] | FolkmootError
 """What a job is told: what its samples got in one step, or why nothing more will come."""
@@ -37,6 +42,7 @@ class Job:
     live: bool = True
     priority: int = 0
     cancelled: bool = False
+    failed: bool = False
     untold: list[Step] = field(default_factory=list)
 
 
@@ -108,12 +114,18 @@ class Scheduler:
         with self._changed:
             if self._closed:
                 raise BackendError("the engine is shutting down")
-            if len(self._waiting) + len(job.prompts) > self.max_waiting:
+            if not self._fits_queue(job):
                 self.counts.rejected += 1
                 raise Overloaded("the engine's queue is full; try again in a moment", retry_after=1.0)
             for prompt in job.prompts:
                 self._waiting.push(_Waiting(job, prompt), key=job.adapter, priority=job.priority)
             self._changed.notify()
+
+    def _fits_queue(self, job: Job) -> bool:
+        """Background leaves a quarter of the queue free, and of rows and of slots."""
+        if job.priority > 0 and self._waiting.background + len(job.prompts) > _share(self.max_waiting):
+            return False
+        return len(self._waiting) + len(job.prompts) <= self.max_waiting
 
     def cancel(self, job: Job) -> None:
         """Free what a job holds before the next step; nothing happens when it has ended."""
@@ -139,9 +151,10 @@ class Scheduler:
     def _turn(self) -> None:
         self._drop_cancelled()
         if group := self._next_group():
-            self.batch.admit(group)
+            self.batch.admit(group, priority=self._running[group[0]].priority)
         if self.batch.promised:
-            self._tell(self.batch.prefill(self.piece if self.batch.rows else None))
+            alone = not (self.batch.rows or len(self._waiting) or self.batch.prefills > 1)
+            self._tell(self.batch.prefill(_ALONE * self.piece if alone else self.piece))
         if self.batch.rows:
             self._tell(self.batch.step())
 
@@ -154,46 +167,70 @@ class Scheduler:
             self.counts.cancelled += len(self._waiting.discard(lambda item: item.job.cancelled))
 
     def _next_group(self) -> list[Prompt]:
-        """Prompts whose turn it is, to be prefilled together."""
+        """Prompts whose turn it is, all of one priority, to be prefilled together.
+
+        One whose adapter finds no slot is passed over, a bounded number of times, by those whose adapter has one.
+        """
         group: list[Prompt] = []
         taken = self.batch.rows + self.batch.promised
-        while (item := self._front()) and fits(group, item.prompt, self._room(item.job) - taken):
-            try:
-                pinned = self.residents.acquire(item.job.adapter)
-            except AdapterError as error:
-                self._fail(item.job, error)
+        with self._changed:
+            entries = self._waiting.in_turn()
+        blocked: list[Entry[_Waiting]] = []
+        for entry in entries:
+            job, prompt = entry.item.job, entry.item.prompt
+            if job.failed:
                 continue
-            except Exception as error:  # whatever is wrong with one job's adapter, those behind it must not wait for it
-                log.exception("an adapter could not be put into its slot")
-                self._fail(item.job, BackendError(f"the engine failed: {type(error).__name__}"))
-                continue
-            if not pinned:
+            if group and job.priority != self._running[group[0]].priority:
                 break
-            with self._changed:
-                self._waiting.pop()
-                self._waiting.charge(item.job.adapter, READ * len(item.prompt.ids))
-            self._running[item.prompt] = item.job
-            group.append(item.prompt)
-            taken += item.prompt.n
+            if not fits(group, prompt, self._room(job, prompt) - taken):
+                break
+            seated = self._seat(entry)
+            if seated:
+                group.append(prompt)
+                taken += prompt.n
+                for other in blocked:
+                    other.passed += 1
+            elif not job.failed:
+                blocked.append(entry)
+                if entry.passed >= _PATIENCE:
+                    break
         if group:
             self._follow_adapters()
         return group
 
-    def _room(self, job: Job) -> int:
-        """Rows that a job may see in use with its own: background leaves a quarter free, unless it never could run."""
-        if job.priority <= 0:
-            return self.max_rows
-        return max(self.max_rows - self.max_rows // 4, *(prompt.n for prompt in job.prompts))
+    def _seat(self, entry: Entry[_Waiting]) -> bool:
+        """Pin the adapter of a prompt and let it run; False when no slot is free, or when its job has failed."""
+        job, prompt = entry.item.job, entry.item.prompt
+        try:
+            if not self._may_pin(job) or not self.residents.acquire(job.adapter):
+                return False
+        except AdapterError as error:
+            self._fail(job, error)
+            return False
+        except Exception as error:  # whatever is wrong with one job's adapter, those behind it must not wait for it
+            log.exception("an adapter could not be put into its slot")
+            self._fail(job, BackendError(f"the engine failed: {type(error).__name__}"))
+            return False
+        self._running[prompt] = job
+        with self._changed:
+            self._waiting.take(entry)
+            self._waiting.charge(job.adapter, job.priority, READ * len(prompt.ids))
+        return True
+
+    def _may_pin(self, job: Job) -> bool:
+        residents = self.residents
+        return job.priority <= 0 or residents.is_pinned(job.adapter) or residents.pinned < _share(residents.limit)
+
+    def _room(self, job: Job, prompt: Prompt) -> int:
+        """Rows that may be in use with a prompt's own; one that is larger than background's share may have all."""
+        share = _share(self.max_rows)
+        return self.max_rows if job.priority <= 0 or prompt.n > share else share
 
     def _follow_adapters(self) -> None:
         """Adapters move between slots when one is pinned or released."""
         for prompt, job in self._running.items():
             prompt.slot = self.residents.slot(job.adapter)
         self.batch.replan()
-
-    def _front(self) -> _Waiting | None:
-        with self._changed:
-            return self._waiting.front()
 
     def _tell(self, steps: Sequence[Step]) -> None:
         """Tell each job its part, and let go of prompts whose samples are all done."""
@@ -205,7 +242,7 @@ class Scheduler:
                 continue
             self.counts.completion_tokens += len(part)
             with self._changed:
-                self._waiting.charge(job.adapter, WRITTEN * len(part))
+                self._waiting.charge(job.adapter, job.priority, WRITTEN * len(part))
             if any(step.sample.failed for step in part):
                 self.batch.leave(prompt)
                 self._fail(job, BackendError("the model gives values that are not finite; its adapter has diverged"))
@@ -214,7 +251,7 @@ class Scheduler:
             job.untold += part
             if job.live or ended:
                 told, job.untold = job.untold, []
-                job.tell(told)
+                self._say(job, told)
             if ended:
                 self._end(prompt)
                 self.counts.finished += 1
@@ -228,13 +265,23 @@ class Scheduler:
         with self._changed:
             self._waiting.discard(lambda item: item.job is job)
         self.counts.failed += 1
-        job.tell(error)
+        job.failed = True
+        self._say(job, error)
+
+    @staticmethod
+    def _say(job: Job, told: Told) -> None:
+        """Tell a job. One that cannot hear any more, for instance because its event loop has closed, is cancelled."""
+        try:
+            job.tell(told)
+        except Exception:  # somebody else's code: what is wrong with one listener must not end all service
+            log.exception("a job could not be told; it is cancelled")
+            job.cancelled = True
 
     def _end(self, prompt: Prompt) -> None:
         job = self._running.pop(prompt)
         self.residents.release(job.adapter)
         with self._changed:
-            self._waiting.leave(job.adapter)
+            self._waiting.leave(job.adapter, job.priority)
         self._follow_adapters()
 
     def _abandon(self, error: FolkmootError) -> None:
@@ -245,3 +292,8 @@ class Scheduler:
             jobs |= {item.job for item in self._waiting}
         for job in jobs:
             self._fail(job, error)
+
+
+def _share(whole: int) -> int:
+    """What background may have of something."""
+    return whole - whole // 4

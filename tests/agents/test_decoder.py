@@ -52,6 +52,15 @@ def one_head(folder: Path) -> Path:
     return tiny.save_qwen3(folder, num_attention_heads=4, num_key_value_heads=4, num_hidden_layers=3)
 
 
+def test_a_model_that_forgets_is_not_taken_as_lean(tmp_path: Path) -> None:
+    """Mistral has a window whatever its layers are said to be."""
+    words = tiny.tokenizer()
+    config = MistralConfig(**{**tiny.SIZES, "vocab_size": len(words), "sliding_window": 8})
+    config.layer_types = ["full_attention"] * config.num_hidden_layers
+    base = load_base(str(tiny.save(MistralForCausalLM(config), words, tmp_path)))
+    assert isinstance(decoder_of(base, AdapterStack(base, slots=1, rank=1)), ModuleDecoder)
+
+
 @pytest.mark.parametrize("save", [tiny.save_llama, tiny.save_qwen3, mistral, qwen2, stretched, one_head])
 def test_logits_equal_hugging_faces(save: Callable[[Path], Path], tmp_path: Path) -> None:
     folder = save(tmp_path)

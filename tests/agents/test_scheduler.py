@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 from queue import Queue
 from random import Random
@@ -12,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.adapters import Adapter, write_adapter
+from agents.engine import residents
 from agents.engine.base import load_base
 from agents.engine.generation import Batch, Prompt, generate
 from agents.engine.lora import AdapterStack
 from agents.engine.residents import Registered, Residents
 from agents.engine.scheduler import Job, Scheduler, Told
 from agents.messages import SamplingParams
-from personal_data.errors import BackendError
+from personal_data.errors import BackendError, Overloaded
 from tests.agents.test_lora import random_adapter
 
 
@@ -107,7 +109,12 @@ class Diary:
     def empty(self) -> bool:
         batch = self.scheduler.batch
         held = self.scheduler.waiting, batch.rows, batch.promised, self.residents.pinned, len(batch._cache.lengths)
-        return not any(held)
+        return not any(held) and self.scheduler._waiting.idle
+
+
+def counted(turns: list[list[str]]) -> Counter[str]:
+    """How many tokens each got."""
+    return Counter(name for names in turns for name in names)
 
 
 def without_ends(diary: Diary) -> Diary:
@@ -158,10 +165,130 @@ def test_chat_goes_before_background_and_finds_room(qwen3_folder: Path) -> None:
     assert diary.empty()
 
 
+def test_two_long_prompts_share_an_idle_engine_with_a_short_one(qwen3_folder: Path) -> None:
+    """No row decodes yet: prompts are read in pieces all the same, and none waits for another's whole prompt."""
+    diary = without_ends(Diary(qwen3_folder, piece=20))
+    diary.ask("long", prompt=80, tokens=2)
+    diary.ask("longer", prompt=240, tokens=2)
+    diary.ask("short", prompt=5, tokens=2)
+    diary.run()
+    assert diary.first("short") < diary.first("long") < diary.first("longer")
+    assert diary.empty()
+
+
+def test_chat_does_not_wait_for_backgrounds_prompts(qwen3_folder: Path) -> None:
+    """Neither in one group with them nor in turns with them."""
+    diary = without_ends(Diary(qwen3_folder, piece=20))
+    for number in range(6):
+        diary.ask(f"rollout-{number}", prompt=200, tokens=2, priority=1)
+    diary.ask("chat", prompt=50, tokens=2)
+    diary.run(4)
+    assert diary.first("chat") <= 3
+    diary.run()
+    assert diary.empty()
+
+
+def test_background_leaves_room_in_the_queue(qwen3_folder: Path) -> None:
+    diary = Diary(qwen3_folder, max_waiting=8)
+    for number in range(6):
+        diary.ask(f"rollout-{number}", priority=1)
+    with pytest.raises(Overloaded):
+        diary.ask("one too many", priority=1)
+    for number in range(2):
+        diary.ask(f"chat-{number}")
+    with pytest.raises(Overloaded):
+        diary.ask("full")
+    diary.run()
+    assert diary.empty()
+
+
+def test_who_comes_while_an_adapter_is_read_takes_nobodys_place(
+    qwen3_folder: Path, adapters: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chat arrives between the choice of a background prompt and its start: both run, each once."""
+    diary = without_ends(Diary(qwen3_folder))
+    for name in ("adapter-1", "adapter-2"):
+        diary.residents.register(name, adapters[name])
+    read, arrivals = residents.read_adapter, ["chat"]
+
+    def slowly(path: Path, *, base_sha256: str) -> Adapter:
+        if arrivals:
+            diary.ask(arrivals.pop(), adapter="adapter-2", tokens=3)
+        return read(path, base_sha256=base_sha256)
+
+    monkeypatch.setattr(residents, "read_adapter", slowly)
+    diary.ask("rollout", adapter="adapter-1", tokens=3, priority=1)
+    turns = diary.run()
+    assert counted(turns)["chat"] == counted(turns)["rollout"] == 3
+    assert diary.empty()
+
+
+def test_a_prompt_whose_adapter_finds_no_slot_is_passed_over_but_not_for_ever(
+    qwen3_folder: Path, adapters: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.engine.scheduler._PATIENCE", 2)
+    diary = without_ends(Diary(qwen3_folder, slots=2))
+    for name in ("adapter-1", "adapter-2"):
+        diary.residents.register(name, adapters[name])
+    diary.ask("holder", adapter="adapter-1", tokens=30)
+    diary.run(1)
+    diary.ask("blocked", adapter="adapter-2")
+    for number in range(6):
+        diary.ask(f"base-{number}", tokens=3)
+        diary.run(1)
+    assert set(counted(diary.turns)) == {"holder", "base-0", "base-1"}
+    diary.run()
+    assert counted(diary.turns)["base-5"] == 3
+    assert diary.empty()
+
+
+def test_a_listener_that_is_gone_ends_its_own_job_only(qwen3_folder: Path) -> None:
+    diary = without_ends(Diary(qwen3_folder))
+
+    def deaf(_: Told) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    diary.scheduler.submit(Job([Prompt(diary.base, (5, 6), SamplingParams(max_tokens=50))], None, deaf))
+    diary.ask("other", tokens=5)
+    turns = diary.run()
+    assert counted(turns)["other"] == 5
+    assert len(turns) < 10
+    assert diary.empty()
+
+
+def test_a_failing_forward_ends_its_batch_and_nothing_more(
+    qwen3_folder: Path, adapters: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two prompts of one job and another's row are told; what waited is served afterwards."""
+    diary = without_ends(Diary(qwen3_folder, max_rows=3))
+    diary.residents.register("a", adapters["adapter-1"])
+    told: list[Told] = []
+    both = [Prompt(diary.base, (5, 6, 7), SamplingParams(max_tokens=9)) for _ in range(2)]
+    diary.scheduler.submit(Job(both, diary.residents.find("a"), told.append))
+    diary.scheduler.submit(Job([Prompt(diary.base, (8, 9), SamplingParams(max_tokens=9))], None, told.append))
+    diary.ask("waits", tokens=3)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(diary.scheduler.batch.decoder, "next_logits", broken)
+        with pytest.raises(RuntimeError):
+            diary.scheduler._turn()
+    diary.scheduler._abandon(BackendError("the engine failed"))
+    assert [str(item) for item in told] == ["the engine failed"] * 2
+    assert counted(diary.run())["waits"] == 3
+    assert diary.empty()
+
+
 def test_a_background_request_larger_than_its_share_runs_at_last(qwen3_folder: Path) -> None:
     diary = without_ends(Diary(qwen3_folder, max_rows=8))
-    diary.ask("group", n=8, priority=5)
-    assert diary.run()
+    diary.ask("chat", tokens=60)
+    diary.run(1)
+    diary.ask("group", n=7, priority=5)
+    diary.run(3)
+    assert "group" in diary.turns[-1]
+    diary.run()
     assert diary.empty()
 
 

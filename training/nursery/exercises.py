@@ -20,7 +20,7 @@ FAMILY_WEIGHTS: Mapping[str, float] = {
     "multiply": 5,
     "sort_numbers": 4,
     "sort_words": 2.5,
-    "reverse": 2,
+    "reverse": 4,
     "count_letter": 3,
     "order": 4,
     "weekday": 2.5,
