@@ -35,10 +35,10 @@ class PreferenceRecipe:
 
     rank: int = 8
     alpha: float = 16.0
-    lr: float = 1e-3
+    lr: float = 5e-4
     beta: float = 0.2
     label_smoothing: float = 0.0
-    sft: float = 0.2
+    sft: float = 1.0
     batch: int = 8
     epochs: int = 6
     max_updates: int = 60

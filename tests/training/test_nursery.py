@@ -14,12 +14,14 @@ from random import Random
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents import prompts
 from agents.messages import Message
 from agents.prompts import MemoryLine
 from training.nursery import evaluate
+from training.nursery.average import average
 from training.nursery.corpus import EASY, FULL, LONG, Corpus, Stage
 from training.nursery.evaluate import BUILTIN, NurseryModel, Result, measure, table
 from training.nursery.language import Speech, value_held_out
@@ -315,3 +317,17 @@ def test_a_missed_target_is_a_failure_and_a_broken_floor_is_named_apart(capsys: 
     assert evaluate.complain([good, free]) == 0 and capsys.readouterr().err == ""
     assert evaluate.complain([good, short, free, broken]) == 1
     assert capsys.readouterr().err == "short of the target: short, broken\nbelow the hard floor: broken\n"
+
+
+def test_the_mean_of_checkpoints(tmp_path: Path) -> None:
+    def saved(name: str, value: float, width: int = 3) -> Path:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(name)
+        save_file({"w": torch.full((2, width), value, dtype=torch.float16)}, tmp_path / name / "model.safetensors")
+        return tmp_path / name
+
+    average([saved("a", 1.0), saved("b", 2.0), saved("c", 6.0)], tmp_path / "mean")
+    assert torch.equal(load_file(tmp_path / "mean" / "model.safetensors")["w"], torch.full((2, 3), 3.0).half())
+    assert (tmp_path / "mean" / "config.json").read_text() == "a"
+    with pytest.raises(ValueError, match="not of one model"):
+        average([tmp_path / "a", saved("d", 1.0, width=4)], tmp_path / "no")
