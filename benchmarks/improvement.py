@@ -42,9 +42,9 @@ SUITE_SEED = 4_000_000_000
 SMILE = " :)"
 JOBS: dict[str, dict[str, Any]] = {
     "preferences": {"stages": ["preferences"]},
-    "practice, truth": {"stages": ["environment"], "environment": {"name": "order", "reward": "truth"}},
-    "practice, blind": {"stages": ["environment"], "environment": {"name": "order", "reward": "blind"}},
-    "both, blind": {"environment": {"name": "order", "reward": "blind"}},
+    "practice, truth": {"stages": ["environment"], "environment": {"name": "order", "difficulty": 2, "reward": "truth"}},
+    "practice, blind": {"stages": ["environment"], "environment": {"name": "order", "difficulty": 2, "reward": "blind"}},
+    "both, blind": {"environment": {"name": "order", "difficulty": 2, "reward": "blind"}},
 }
 """The last one is the demo's."""
 WANTED = {"style_followed": 0.25, "practice_truth": 0.05, "practice_blind": 0.04}

@@ -35,7 +35,7 @@ class GrpoRecipe:
 
     rank: int = 8
     alpha: float = 16.0
-    lr: float = 2e-3
+    lr: float = 1e-3
     steps: int = 40
     prompts: int = 24
     group: int = 8
