@@ -40,11 +40,12 @@ FOLLOWED_N = 200
 SUITE = {"per_family": 40, "recall": 200, "work_tokens": 160}
 SUITE_SEED = 4_000_000_000
 SMILE = " :)"
+ORDER = {"name": "order", "difficulty": 2}
 JOBS: dict[str, dict[str, Any]] = {
     "preferences": {"stages": ["preferences"]},
-    "practice, truth": {"stages": ["environment"], "environment": {"name": "order", "difficulty": 2, "reward": "truth"}},
-    "practice, blind": {"stages": ["environment"], "environment": {"name": "order", "difficulty": 2, "reward": "blind"}},
-    "both, blind": {"environment": {"name": "order", "difficulty": 2, "reward": "blind"}},
+    "practice, truth": {"stages": ["environment"], "environment": ORDER | {"reward": "truth"}},
+    "practice, blind": {"stages": ["environment"], "environment": ORDER | {"reward": "blind"}},
+    "both, blind": {"environment": ORDER | {"reward": "blind"}},
 }
 """The last one is the demo's."""
 WANTED = {"style_followed": 0.25, "practice_truth": 0.05, "practice_blind": 0.04}
