@@ -149,7 +149,7 @@ class SlotCache(Cache):  # type: ignore[misc]
         )
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             for buffer, given in ((mine.keys, theirs.keys), (mine.values, theirs.values)):
-                buffer[row].zero_()
+                buffer[row, :, : target.start] = 0
                 buffer[row, :, target] = given[pick, :, source]
 
     def _reframe(self, rows: int, end: int) -> None:

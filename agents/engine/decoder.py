@@ -22,6 +22,7 @@ from agents.engine.plan import Parts, RowPlan
 
 _LEAN = {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}
 _STATIC_ROTATIONS = {"default", "linear", "llama3", "yarn"}
+_PRECISE = {torch.float32, torch.float64}
 _SMALL_SCORES = 1 << 18
 """Scores a head up to which a CPU is faster with the three plain steps than with the fused kernel."""
 
@@ -109,21 +110,43 @@ class ModuleDecoder:
         return logits, heard[0]
 
 
-@dataclass(frozen=True, eq=False)
 class _Projection:
     """One product for the layers of a group: W transposed [in, sum of `outputs`], their biases where they have any."""
 
-    group: int
-    weight: Tensor
-    bias: Tensor | None
-    outputs: list[int]
+    def __init__(self, group: int, weight: Tensor, bias: Tensor | None, outputs: list[int]) -> None:
+        self.weight = weight
+        self._group, self._bias, self._outputs = group, bias, outputs
+        biases = [None] * len(outputs) if bias is None else torch.split_with_sizes(bias, outputs)
+        self._layers = list(zip(torch.split_with_sizes(weight, outputs, dim=1), biases, strict=True))
 
     def __call__(self, x: Tensor, plan: RowPlan) -> Parts:
         """x [rows, tokens, in] -> for each layer [rows, tokens, out]."""
-        y = x @ self.weight
-        if self.bias is not None:
-            y = y + self.bias
-        return plan.add(self.group, x, torch.split(y, self.outputs, dim=-1))
+        shape = (*x.shape[:-1], -1)
+        flat = x.reshape(-1, x.shape[-1])
+        alone = None if torch.is_grad_enabled() else plan.alone
+        if plan.blocks and alone is None:
+            deltas = plan.deltas(self._group, x)
+            return tuple(
+                _onto(delta, flat, weight, bias) for delta, (weight, bias) in zip(deltas, self._layers, strict=True)
+            )
+        y = flat @ self.weight if self._bias is None else torch.addmm(self._bias, flat, self.weight)
+        ys = torch.split_with_sizes(y, self._outputs, dim=-1)
+        if alone is not None:
+            alone.add_alone(self._group, flat, ys)
+        return tuple(y.view(shape) for y in ys)
+
+
+def _onto(delta: Tensor, flat: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """delta [rows, tokens, out] plus x W^T + bias of x [rows * tokens, in]; in delta's memory where no gradient needs
+    it."""
+    y = delta.view(-1, delta.shape[-1])
+    y = torch.addmm(y, flat, weight) if torch.is_grad_enabled() else y.addmm_(flat, weight)
+    return (y if bias is None else y + bias).view(delta.shape)
+
+
+def _times(x: Tensor, y: Tensor) -> Tensor:
+    """x * y, in x's memory where no gradient needs it: for many tokens, fresh memory costs more than the product."""
+    return x * y if torch.is_grad_enabled() else x.mul_(y)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +173,30 @@ class _HeadNorm:
         return functional.rms_norm(x, x.shape[-1:], eps=self.eps) * self.weight
 
 
+class _Norm:
+    """RMSNorm (Zhang & Sennrich 2019, 1910.07467); in full precision the sum of squares is faster as a product."""
+
+    def __init__(self, norm: Any) -> None:
+        self._weight, self._eps = norm.weight, norm.variance_epsilon
+        self._size = len(norm.weight)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if x.dtype not in _PRECISE:
+            return functional.rms_norm(x, (self._size,), self._weight, self._eps)
+        squares = torch.linalg.vecdot(x, x).unsqueeze(-1)
+        normed: Tensor = x * torch.rsqrt(squares / self._size + self._eps) * self._weight
+        return normed
+
+
 @dataclass(frozen=True, eq=False)
 class _Layer:
     """One decoder layer; `head_norm` is there in Qwen3 only."""
 
-    norm: nn.Module
+    norm: _Norm
     qkv: _Projection
     head_norm: _HeadNorm | None
     out: _Projection
-    mlp_norm: nn.Module
+    mlp_norm: _Norm
     gate_up: _Projection
     down: _Projection
 
@@ -171,7 +209,8 @@ class LeanDecoder:
         self._projections = {name: number for number, group in enumerate(stack.groups) for name in group.names}
         self._stack = stack
         self._embedding = model.model.embed_tokens.weight
-        self._head, self._norm = _Head(model.lm_head, tied=model.lm_head.weight is self._embedding), model.model.norm
+        self._head = _Head(model.lm_head, tied=model.lm_head.weight is self._embedding)
+        self._norm = _Norm(model.model.norm)
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._heads = _Heads(config.num_key_value_heads, config.num_attention_heads // config.num_key_value_heads, size)
         self._rotary, self._longest = model.model.rotary_emb, base.max_positions
@@ -186,11 +225,11 @@ class LeanDecoder:
             weights = [norm.weight.expand(count, -1) for norm, count in zip(norms, counts, strict=True)]
             head_norm = _HeadNorm(torch.cat(weights), norms[0].variance_epsilon)
         return _Layer(
-            norm=layer.input_layernorm,
+            norm=_Norm(layer.input_layernorm),
             qkv=self._projection(f"{name}.self_attn.q_proj"),
             head_norm=head_norm,
             out=self._projection(f"{name}.self_attn.o_proj"),
-            mlp_norm=layer.post_attention_layernorm,
+            mlp_norm=_Norm(layer.post_attention_layernorm),
             gate_up=self._projection(f"{name}.mlp.gate_proj"),
             down=self._projection(f"{name}.mlp.down_proj"),
         )
@@ -233,7 +272,7 @@ class LeanDecoder:
         attention = _Attention(self._heads, turns, visible, plan, cache)
         x = self._run(plan.arrange(ids), attention, plan)
         cache.advance(tokens)
-        logits: Tensor = self._head(_normed(self._norm, x[:, -1]))
+        logits: Tensor = self._head(self._norm(x[:, -1]))
         return plan.restore(logits)
 
     def read(self, rows: Sequences, plan: RowPlan) -> tuple[Tensor, Tensor]:
@@ -244,7 +283,7 @@ class LeanDecoder:
         if visible is None:  # what follows a row's end cannot reach it
             visible = torch.ones(tokens, tokens, dtype=torch.bool, device=rows.ids.device).tril()[None]
         x = self._run(plan.arrange(rows.ids), _Attention(self._heads, turns, visible, plan, None), plan)
-        hidden = _normed(self._norm, plan.restore(x)[rows.keep])
+        hidden = self._norm(plan.restore(x)[rows.keep])
         logits: Tensor = self._head(hidden)
         return logits, hidden
 
@@ -252,9 +291,9 @@ class LeanDecoder:
         """The layers; ids and the hidden states [rows, tokens, hidden] are in the plan's order."""
         x = functional.embedding(ids, self._embedding)
         for number, layer in enumerate(self._layers):
-            x = x + layer.out(attention(number, layer, layer.qkv(_normed(layer.norm, x), plan)), plan)[0]
-            gate, up = layer.gate_up(_normed(layer.mlp_norm, x), plan)
-            x = x + layer.down(functional.silu(gate) * up, plan)[0]
+            x = layer.out(attention(number, layer, layer.qkv(layer.norm(x), plan)), plan)[0].add_(x)
+            gate, up = layer.gate_up(layer.mlp_norm(x), plan)
+            x = layer.down(_times(functional.silu(gate), up), plan)[0].add_(x)
         return x
 
 
@@ -294,8 +333,8 @@ class _Attention:
         v = self._plan.restore(qkv[2]).view(rows, tokens, heads.kv, heads.size)
         if layer.head_norm is not None:
             turned = layer.head_norm(turned)
-        turned = torch.addcmul(turned * cos, turned.roll(heads.size // 2, -1), sin)
-        q, k = torch.split(turned, [heads.queries, heads.kv], dim=2)
+        turned = (turned * cos).addcmul_(turned.roll(heads.size // 2, -1), sin)
+        q, k = torch.split_with_sizes(turned, [heads.queries, heads.kv], dim=2)
         keys, values = k.transpose(1, 2), v.transpose(1, 2)
         if self._cache is not None:
             keys, values = self._cache.layers[number].update(keys, values)
@@ -324,10 +363,6 @@ class _Head:
 
     def __call__(self, x: Tensor) -> Tensor:
         return functional.linear(x, self._linear.weight, self._linear.bias)
-
-
-def _normed(norm: Any, x: Tensor) -> Tensor:
-    return functional.rms_norm(x, x.shape[-1:], norm.weight, norm.variance_epsilon)
 
 
 def _bias(visible: Tensor, dtype: torch.dtype) -> Tensor:

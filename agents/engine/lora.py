@@ -144,8 +144,8 @@ class StackedLinear(nn.Module):
             return y
         deep = (plan.rows, -1)
         group, member = self._place
-        x, ys = plan.arrange(x.reshape(*deep, x.shape[-1])), (plan.arrange(y.reshape(*deep, y.shape[-1])),)
-        return plan.restore(plan.add(group, x, ys, member=member)[0]).view(y.shape)
+        x = plan.arrange(x.reshape(*deep, x.shape[-1]))
+        return y + plan.restore(plan.deltas(group, x, member=member)[0]).view(y.shape)
 
     @property
     def weight(self) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -30,34 +31,38 @@ class Block:
     scales: Sequence[float] = ()
     columns: int = 1
     first_row: int = 0
-    _alpha: float = field(init=False, default=1.0)
-    _factors: Tensor | None = field(init=False, default=None)
+    _factor: float | Tensor = field(init=False, default=1.0)
 
     def __post_init__(self) -> None:
         if len(set(self.scales)) == 1:
-            self._alpha = self.scales[0]
+            self._factor = self.scales[0]
         elif self.scales:
             a = self.weights[0][0]
-            self._factors = torch.tensor(self.scales, device=a.device, dtype=a.dtype)[:, None, None]
+            self._factor = torch.tensor(self.scales, device=a.device, dtype=a.dtype)[:, None, None]
 
     @property
     def rows(self) -> slice:
         return slice(self.first_row, self.first_row + len(self.scales) * self.columns)
 
-    def add(self, group: int, x: Tensor, ys: Parts, member: int | None) -> Parts:
-        """Each y [rows, tokens, out] plus the adapters' part from x [rows, tokens, in]; of one layer, if `member`."""
+    def deltas(self, group: int, x: Tensor, member: int | None) -> Parts:
+        """What the adapters add, from x [rows, tokens, in], to each layer of a group [rows, tokens, out]; or to one
+        `member` of it."""
         a, bs = self.weights[group]
         if member is not None:
             a, bs = a[..., member * self.rank : (member + 1) * self.rank], bs[member : member + 1]
-        flat = (len(a), -1)
-        h = torch.bmm(x.reshape(*flat, x.shape[-1]), a.to(x.dtype))
-        if self._factors is not None:
-            h = h * self._factors.to(h.dtype)
-        hs = (h,) if len(bs) == 1 else torch.split(h, self.rank, dim=-1)
-        return tuple(
-            torch.baddbmm(y.reshape(*flat, y.shape[-1]), h, b.to(x.dtype), alpha=self._alpha).view(y.shape)
-            for y, h, b in zip(ys, hs, bs, strict=True)
-        )
+        rows, tokens, width = x.shape
+        h = torch.bmm(x.reshape(len(a), -1, width), a.to(x.dtype))
+        h = h * (self._factor if isinstance(self._factor, float) else self._factor.to(h.dtype))
+        hs = (h,) if len(bs) == 1 else torch.split_with_sizes(h, [self.rank] * len(bs), dim=-1)
+        return tuple(torch.bmm(h, b.to(x.dtype)).view(rows, tokens, -1) for h, b in zip(hs, bs, strict=True))
+
+    def add_alone(self, group: int, x: Tensor, ys: Parts) -> None:
+        """Add what the only adapter adds: x [rows * tokens, in] to ys [rows * tokens, out], in place."""
+        a, bs = self.weights[group]
+        h = x @ a[0].to(x.dtype)
+        hs = (h,) if len(bs) == 1 else torch.split_with_sizes(h, [self.rank] * len(bs), dim=-1)
+        for y, h, b in zip(ys, hs, bs, strict=True):
+            y.addmm_(h, b[0].to(x.dtype), alpha=self.scales[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +74,13 @@ class RowPlan:
     order: Tensor | None = None
     inverse: Tensor | None = None
 
+    @cached_property
+    def alone(self) -> Block | None:
+        """The block, where all rows are of one adapter."""
+        if len(self.blocks) != 1 or len(self.blocks[0].scales) != 1 or self.blocks[0].columns != self.rows:
+            return None
+        return self.blocks[0]
+
     def arrange(self, x: Tensor) -> Tensor:
         """Rows of the batch [rows, ...] in the plan's order."""
         return x if self.order is None else x.index_select(0, self.order)
@@ -77,14 +89,12 @@ class RowPlan:
         """The opposite of `arrange`."""
         return x if self.inverse is None else x.index_select(0, self.inverse)
 
-    def add(self, group: int, x: Tensor, ys: Parts, *, member: int | None = None) -> Parts:
-        """What a group of layers gives, with what the adapters add: x [rows, tokens, in], each y [rows, tokens, out] as
-        the base has it, in the plan's order."""
-        if not self.blocks:
-            return ys
-        pieces = [block.add(group, x[block.rows], tuple(y[block.rows] for y in ys), member) for block in self.blocks]
-        if (end := self.blocks[-1].rows.stop) < self.rows:
-            pieces.append(tuple(y[end:] for y in ys))
+    def deltas(self, group: int, x: Tensor, *, member: int | None = None) -> Parts:
+        """What the adapters add to each layer of a group: x [rows, tokens, in] -> fresh [rows, tokens, out], in the
+        plan's order; there must be blocks."""
+        pieces = [block.deltas(group, x[block.rows], member) for block in self.blocks]
+        if (bare := self.rows - self.blocks[-1].rows.stop) > 0:
+            pieces.append(tuple(part.new_zeros(bare, *part.shape[1:]) for part in pieces[0]))
         return pieces[0] if len(pieces) == 1 else tuple(map(torch.cat, zip(*pieces, strict=True)))
 
 

@@ -140,15 +140,23 @@ def test_every_plan_adds_to_each_row_its_own_adapter(slots: list[int]) -> None:
 
     plan = plan_rows(slots, block, lambda slot: slot // 10, torch.device("cpu"))
     x = torch.arange(len(slots) * 8, dtype=torch.float32).view(len(slots), 2, 4)
-    ys = torch.ones(len(slots), 2, 3), torch.ones(len(slots), 2, 5)
-    first, second = map(plan.restore, plan.add(0, plan.arrange(x), ys))
-    (one,) = map(plan.restore, plan.add(0, plan.arrange(x), ys[1:], member=1))
+    if not any(slots):
+        assert not plan.blocks
+        return
+    first, second = map(plan.restore, plan.deltas(0, plan.arrange(x)))
+    (one,) = map(plan.restore, plan.deltas(0, plan.arrange(x), member=1))
     for row, slot in enumerate(slots):
         rank = 2 if slot < 10 else 3
-        expected = 1 + (1.0 + slot % 2) * rank * slot * x[row].sum(dim=-1)
+        expected = (1.0 + slot % 2) * rank * slot * x[row].sum(dim=-1)
         assert torch.equal(first[row], expected[:, None].expand(2, 3))
         assert torch.equal(second[row], expected[:, None].expand(2, 5))
         assert torch.equal(one[row], second[row])
+    assert (plan.alone is None) == (len(set(slots)) > 1)
+    if plan.alone is not None:
+        ys = torch.split(torch.ones(len(slots) * 2, 8), [3, 5], dim=1)
+        plan.alone.add_alone(0, x.view(-1, 4), ys)
+        assert torch.equal(ys[0].view(first.shape), 1 + first)
+        assert torch.equal(ys[1].view(second.shape), 1 + second)
     blocks = {(slot // 10, slots.count(slot)) for slot in slots if slot}
     assert len(plan.blocks) <= sum(count for _, count in blocks) + len(blocks)
 

@@ -412,7 +412,8 @@ def test_a_full_queue_says_when_to_come_back(server: Running) -> None:
         httpx.Client(headers=_auth(), timeout=120) as client,
         client.stream("POST", url, json={**body, "stream": True}) as running,
     ):
-        next(running.iter_raw())
+        pieces = running.iter_raw()  # kept: a generator that is dropped closes the connection
+        next(pieces)
         busy = client.post(url, json=body)
         more = client.post(url, json={**body, "prompt": "x", "max_tokens": 1, "n": 1})
     assert busy.status_code == 429
