@@ -29,9 +29,10 @@ from transformers.utils.logging import disable_progress_bar
 from agents.engine.base import Base
 from agents.engine.generation import Batch, Prompt, generate
 from agents.engine.lora import AdapterStack
+from agents.engine.memory import keep_freed_memory
 from agents.messages import SamplingParams
 from benchmarks.checkpoints import Size, endless, random_adapter, save_adapters, save_checkpoint
-from benchmarks.figures import Figure, finish, machine
+from benchmarks.figures import KEEP_FREED, Figure, finish, machine
 from benchmarks.roofline import Machine, measure
 from training.losses import group_advantages, policy_loss
 from training.optim import StackedAdamW
@@ -160,6 +161,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     disable_progress_bar()
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     size, roof = Size(), measure()
     print(f"cohort training, {machine()}\n{size.name}, fp32, rank {RANK}; {roof}")
@@ -202,7 +204,7 @@ def full_step(folder: Path, size: Size, threads: int) -> float | None:
     task = {"folder": str(folder), "people": GRPO_PEOPLE, "group": GROUP, "prompt": PROMPT, "new": NEW, "rank": RANK}
     task |= {"steps": GRPO_STEPS, "threads": threads}
     command = [str(BENCH_PYTHON), "-m", "benchmarks.trl_grpo", json.dumps(task)]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
+    environment = os.environ | KEEP_FREED | {"HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if ended.returncode:
         raise SystemExit(f"TRL failed:\n{ended.stderr[-3000:]}")

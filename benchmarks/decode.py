@@ -26,6 +26,7 @@ from transformers.utils.logging import disable_progress_bar
 from agents.engine.base import Base
 from agents.engine.generation import Batch, Prompt, generate
 from agents.engine.lora import AdapterStack
+from agents.engine.memory import keep_freed_memory
 from agents.messages import SamplingParams
 from benchmarks.checkpoints import Size, endless, random_adapter, save_adapters, save_checkpoint
 from benchmarks.figures import Figure, finish, machine
@@ -172,9 +173,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, nargs="*", default=[1, 8, 32, 64])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of every arm; default: all cores")
     options = parser.parse_args()
     disable_progress_bar()
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     size, roof = Size(), measure()
     print(f"decode, {machine()}\n{size.name}, fp32; {PROMPT} + {NEW} tokens an adapter; {roof}")

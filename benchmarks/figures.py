@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
+
+KEEP_FREED = {"GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={2**31 - 1}:glibc.malloc.trim_threshold={2**31 - 1}"}
+"""What `keep_freed_memory` does for us, for the process of a peer: neither side is to win by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +36,14 @@ class Figure:
 
 def machine() -> str:
     """The kind of machine and the versions that matter, for the head of a table."""
+    cpu = re.search(r"^model name\s*: (.+)$", _text(Path("/proc/cpuinfo")), re.MULTILINE)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "peft"))
-    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {packages}"
+    kind = platform.machine() if cpu is None else cpu[1]
+    return f"{os.cpu_count()} cores, {kind}, Python {platform.python_version()}, {packages}"
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def finish(figures: Sequence[Figure]) -> int:

@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from http.client import HTTPConnection
+from multiprocessing import get_context
 from pathlib import Path
+from queue import SimpleQueue
 from random import Random
-from statistics import median, quantiles
+from statistics import mean, median, quantiles
 from tempfile import TemporaryDirectory
 
 import httpx
@@ -28,10 +33,12 @@ import torch
 from agents.adapters import read_adapter
 from agents.engine.generation import Batch, Prompt
 from agents.engine.lora import AdapterStack
+from agents.engine.memory import keep_freed_memory
 from agents.engine.residents import Residents
+from agents.engine.scheduler import Job, Scheduler, Told
 from agents.messages import SamplingParams
 from benchmarks.checkpoints import Size, endless, save_adapters, save_checkpoint
-from benchmarks.figures import Figure, finish, machine
+from benchmarks.figures import KEEP_FREED, Figure, finish, machine
 from benchmarks.roofline import measure
 
 USERS, PROMPT, NEW, RANK = 32, 64, 64, 8
@@ -59,7 +66,9 @@ def lock_server(folder: Path, adapters: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "benchmarks.lock_server", str(folder), str(adapters), str(port)]
-    process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env=os.environ | KEEP_FREED | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(600):
@@ -107,27 +116,40 @@ async def requests_per_second(url: str, names: list[str], size: Size, each: int)
 
 
 async def first_tokens(url: str, names: list[str], size: Size, each: int) -> list[float]:
-    """Seconds to the first token of streams, while the same people keep the engine full; one asks at a time anew."""
-    seconds: list[float] = []
+    """Seconds to the first token of streams, while the same people keep the engine full; one asks at a time anew.
 
-    async def person(client: httpx.AsyncClient, number: int) -> None:
+    The client reads bare sockets: a client library that parses 32 streams on the second core would be measured too.
+    """
+    seconds: list[float] = []
+    host, port = address(url)
+
+    async def person(number: int) -> None:
         rng = Random(number)
         for turn in range(each):
             body = {"model": names[number], "prompt": prompt(rng, size), "temperature": 0, "stream": True}
             body["max_tokens"] = rng.randint(NEW // 2, NEW)  # so that they do not all come back at once
+            content = json.dumps(body)
+            reader, writer = await asyncio.open_connection(host, port)
             started = time.perf_counter()
-            async with client.stream("POST", "/v1/completions", json=body) as reply:
-                reply.raise_for_status()
-                first = True
-                async for line in reply.aiter_lines():
-                    if first and line.startswith("data: "):
-                        if turn:  # the first round comes all at once and waits for 32 prefills
-                            seconds.append(time.perf_counter() - started)
-                        first = False
+            head = f"POST /v1/completions HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {TOKEN}\r\n"
+            fields = f"connection: close\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n"
+            writer.write(f"{head}{fields}\r\n{content}".encode())
+            if b" 200 " not in (answer := await reader.readuntil(b"\r\n\r\n")):
+                raise SystemExit(f"the engine refused: {answer.decode()}")
+            await reader.readuntil(b"data: ")
+            if turn:  # the first round comes all at once and waits for 32 prefills
+                seconds.append(time.perf_counter() - started)
+            while await reader.read(1 << 16):
+                pass
+            writer.close()
 
-    async with people(url) as client:
-        await asyncio.gather(*(person(client, number) for number in range(len(names))))
+    await asyncio.gather(*(person(number) for number in range(len(names))))
     return seconds
+
+
+def address(url: str) -> tuple[str, int]:
+    host, port = url.removeprefix("http://").split(":")
+    return host, int(port)
 
 
 def inside(folder: Path, adapters: list[Path], size: Size) -> tuple[float, float]:
@@ -150,26 +172,40 @@ def inside(folder: Path, adapters: list[Path], size: Size) -> tuple[float, float
     return median(prefills), median(steps)
 
 
-async def http_overhead(url: str, folder: Path, size: Size, count: int) -> tuple[list[float], list[float]]:
-    """Seconds of a one-token request over HTTP, and of the same work in this process; interleaved."""
+def http_overhead(url: str, folder: Path, size: Size, count: int) -> tuple[list[float], list[float]]:
+    """Seconds of a one-token request over a kept connection, and of the same job given to the same scheduler in this
+    process; interleaved."""
     base = endless(folder)
-    batch = Batch(base, AdapterStack(base, slots=1, rank=1))
+    stack = AdapterStack(base, slots=2, rank=1)
+    scheduler = Scheduler(Batch(base, stack), Residents(stack))
+    scheduler.start()
+    told: SimpleQueue[Told] = SimpleQueue()
+    connection = HTTPConnection(*address(url))
+    headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
     over, bare = [], []
-    async with people(url) as client:
-        for number in range(count + 5):
-            ids = prompt(Random(number), size)
-            started = time.perf_counter()
-            await ask(client, "base", ids, new=1)
-            between = time.perf_counter()
-            batch.join([Prompt(base, tuple(ids), SamplingParams(max_tokens=1), live=False)])
-            if number >= 5:
-                over.append(between - started)
-                bare.append(time.perf_counter() - between)
+    for number in range(count + 5):
+        ids = prompt(Random(number), size)
+        body = json.dumps({"model": "base", "prompt": ids, "max_tokens": 1, "temperature": 0})
+        started = time.perf_counter()
+        connection.request("POST", "/v1/completions", body, headers)
+        reply = connection.getresponse()
+        reply.read()
+        between = time.perf_counter()
+        if reply.status != 200:
+            raise SystemExit(f"the engine refused: {reply.status}")
+        asked = Prompt(base, tuple(ids), SamplingParams(max_tokens=1), live=False)
+        scheduler.submit(Job([asked], None, live=False, tell=told.put))
+        told.get()
+        if number >= 5:
+            over.append(between - started)
+            bare.append(time.perf_counter() - between)
+    scheduler.close()
     return over, bare
 
 
 def activation(folder: Path, adapters: list[Path]) -> tuple[list[float], list[float], float]:
     """With 10,000 registered: seconds to pin one that is resident, one that is on disk; and memory over weights."""
+    torch.set_num_threads(1)
     base = endless(folder)
     stack = AdapterStack(base, slots=1025, ranks=(8, 16))
     residents = Residents(stack)
@@ -223,6 +259,7 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=4, help="requests a person")
     parser.add_argument("--requests", type=int, default=10_000, help="of the memory run")
     options = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(1)
     size = Size()
     print(f"serving, {machine()}\n{size.name}, fp32, rank {RANK}, {USERS} people, {PROMPT} + {NEW} tokens; {measure()}")
@@ -234,7 +271,7 @@ def main() -> int:
 
 def _measure(folder: Path, adapters: list[Path], size: Size, each: int, requests: int) -> list[Figure]:
     names = [path.name for path in adapters]
-    prefill, step = inside(folder, adapters, size)
+    quiet = [inside(folder, adapters, size)]
     with lock_server(folder, adapters[0].parent) as url:
         theirs = asyncio.run(requests_per_second(url, names, size, 1))
     with engine(folder, "--max-loras", "64") as (url, process):
@@ -242,10 +279,13 @@ def _measure(folder: Path, adapters: list[Path], size: Size, each: int, requests
         for name, path in zip(names, adapters, strict=True):
             client.post("/v1/load_lora_adapter", json={"lora_name": name, "lora_path": str(path)}).raise_for_status()
         ours = asyncio.run(requests_per_second(url, names, size, each))
-        first = asyncio.run(first_tokens(url, names, size, each))
-        over, bare = asyncio.run(http_overhead(url, folder, size, 200))
+        first = asyncio.run(first_tokens(url, names, size, 2 * each))
+        quiet.append(inside(folder, adapters, size))
+        over, bare = http_overhead(url, folder, size, 200)
         tenth, whole = asyncio.run(soak(url, process, names, size, requests))
-    warm, cold, cost = activation(folder, adapters)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:  # with no freed memory to use again
+        warm, cold, cost = fresh.submit(activation, folder, adapters).result()
+    prefill, step = map(mean, zip(*quiet, strict=True))
     added = median(over) - median(bare)
     waited = (median(first) - prefill) / step
     growth = whole / tenth - 1

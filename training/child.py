@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
+from agents.engine.memory import keep_freed_memory
 from personal_data.database import Database
 from personal_data.errors import BackendError, FolkmootError, IndexUnavailable, LeaseLost, Overloaded, StorageError
 from personal_data.settings import Settings, load
@@ -48,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _die_with(options.parent)
         _give_way()
+        keep_freed_memory()
         settings = load()
         os.environ.setdefault("OMP_NUM_THREADS", str(settings.training_threads))  # before torch is imported
         database = Database(settings.database)

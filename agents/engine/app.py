@@ -206,7 +206,7 @@ def _raw(base: Base, prompt: str | list[int]) -> list[int]:
     if isinstance(prompt, str):
         _check_size(base, len(prompt))
         prompt = base.encode_text(prompt)
-    if not prompt or not all(0 <= token < len(base.tokenizer) for token in prompt):
+    if not prompt or min(prompt) < 0 or max(prompt) >= len(base.tokenizer):
         raise InvalidInput("prompt: a prompt needs at least one token, all of them this model's", param="prompt")
     return prompt
 

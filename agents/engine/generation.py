@@ -139,6 +139,8 @@ class Batch:
         self._rows: list[tuple[Prompt, Sample]] = []
         self._prefills: deque[_Prefill] = deque()
         self._plan: RowPlan | None = None
+        self.prefilled = 0
+        """Tokens of prompts read so far, padding included."""
 
     @property
     def rows(self) -> int:
@@ -169,6 +171,7 @@ class Batch:
         self._prefills.remove(prefill)
         self._prefills.append(prefill)
         ids = prefill.piece(tokens)
+        self.prefilled += ids.numel()
         logits = self.decoder.next_logits(ids, prefill.cache, self.stack.plan(prefill.slots))
         if prefill.done < prefill.ids.shape[1]:
             return []
@@ -243,14 +246,15 @@ class Batch:
         ]
 
 
-def fits(group: Sequence[Prompt], prompt: Prompt, free: int) -> bool:
-    """Whether a prompt may join a group to prefill together: its samples find rows, and padding stays bounded.
+def fits(group: Sequence[Prompt], prompt: Prompt, free: int, *, tokens: int = PREFILL_TOKENS) -> bool:
+    """Whether a prompt may join a group to prefill together: its samples find `free` rows, padding stays bounded, and
+    all of them have no more than `tokens`.
 
     All of a group get their first token together.
     """
     lengths = [len(prompt.ids), *(len(other.ids) for other in group)]
     alike = max(lengths) <= 2 * min(lengths) + 64
-    return prompt.n <= free and (not group or (alike and max(lengths) * len(lengths) <= PREFILL_TOKENS))
+    return prompt.n <= free and (not group or (alike and max(lengths) * len(lengths) <= tokens))
 
 
 def generate(batch: Batch, prompts: Sequence[Prompt], *, max_rows: int = 64) -> None:

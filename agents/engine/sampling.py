@@ -76,7 +76,7 @@ def _sample(logits: Tensor, draws: Sequence[Draw]) -> Tensor:
     scaled = logits / temperature[:, None]
     if any(draw.params.top_k or draw.params.top_p < 1 for draw in draws):
         scaled = _truncate(scaled, draws)
-    cumulative = torch.softmax(scaled.double(), dim=-1).cumsum(dim=-1)
+    cumulative = torch.softmax(scaled, dim=-1).cumsum(dim=-1, dtype=torch.float64)
     points = torch.tensor([[draw.random.random()] for draw in draws], dtype=torch.float64, device=logits.device)
     tokens = torch.searchsorted(cumulative, points * cumulative[:, -1:], right=True)[:, 0]
     return tokens.clamp_(max=logits.shape[-1] - 1)

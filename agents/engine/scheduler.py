@@ -150,13 +150,20 @@ class Scheduler:
 
     def _turn(self) -> None:
         self._drop_cancelled()
-        if group := self._next_group():
-            self.batch.admit(group, priority=self._running[group[0]].priority)
-        if self.batch.promised:
-            alone = not (self.batch.rows or len(self._waiting) or self.batch.prefills > 1)
-            self._tell(self.batch.prefill(_ALONE * self.piece if alone else self.piece))
+        self._prefill()
         if self.batch.rows:
             self._tell(self.batch.step())
+
+    def _prefill(self) -> None:
+        """Read about a piece of prompts. What arrives meanwhile, while half of it is left, need not wait for a step."""
+        end = self.batch.prefilled + self.piece
+        while (left := end - self.batch.prefilled) >= self.piece / 2:
+            if group := self._next_group():
+                self.batch.admit(group, priority=self._running[group[0]].priority)
+            if not self.batch.promised:
+                return
+            alone = not (self.batch.rows or len(self._waiting) or self.batch.prefills > 1)
+            self._tell(self.batch.prefill(_ALONE * self.piece if alone else left))
 
     def _drop_cancelled(self) -> None:
         for prompt in [prompt for prompt, job in self._running.items() if job.cancelled]:
@@ -169,6 +176,8 @@ class Scheduler:
     def _next_group(self) -> list[Prompt]:
         """Prompts whose turn it is, all of one priority, to be prefilled together.
 
+        They are few: beyond half a piece, to read two prompts at once takes as long as one after the other, and the
+        first would wait for the second.
         One whose adapter finds no slot is passed over, a bounded number of times, by those whose adapter has one.
         """
         group: list[Prompt] = []
@@ -182,7 +191,7 @@ class Scheduler:
                 continue
             if group and job.priority != self._running[group[0]].priority:
                 break
-            if not fits(group, prompt, self._room(job, prompt) - taken):
+            if not fits(group, prompt, self._room(job, prompt) - taken, tokens=self.piece // 2):
                 break
             seated = self._seat(entry)
             if seated:

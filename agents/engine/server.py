@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from agents.engine.base import base_folder
+from agents.engine.memory import keep_freed_memory
 from personal_data.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -67,7 +68,10 @@ def _check(options: argparse.Namespace) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=512)
+        listener = socket.create_server((host, port), family=family, backlog=512)
+        # asyncio sets this on sockets that it opens itself; without it a reply's second packet waits 40 ms for an ACK
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
 
@@ -87,6 +91,7 @@ def _serve(options: argparse.Namespace, listener: socket.socket) -> None:
             sys.stdout.write(f"ready http://{f'[{host}]' if ':' in host else host}:{port}\n")
             sys.stdout.flush()
 
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     app = create_app(_load_model(options), _load_embedder(options), token=options.token)
     config = uvicorn.Config(

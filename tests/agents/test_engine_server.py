@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from agents.adapters import read_adapter
 from agents.engine.base import load_base
 from agents.engine.lora import AdapterStack
 from agents.engine.policy import EnginePolicy
+from agents.engine.server import _listen
 from agents.messages import Message, SamplingParams
 from tests.agents.running import ROOT, TOKEN, Running, environment
 
@@ -420,6 +422,14 @@ def test_a_full_queue_says_when_to_come_back(server: Running) -> None:
     assert int(busy.headers["retry-after"]) >= 1
     assert busy.json()["error"]["code"] == "queue_full"
     assert more.status_code == 200
+
+
+def test_what_it_sends_is_not_held_back_until_the_last_packet_is_acknowledged() -> None:
+    """Nagle's algorithm and delayed ACKs together cost each reply 40 ms."""
+    with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize(

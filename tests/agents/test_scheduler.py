@@ -138,6 +138,39 @@ def test_a_long_prompt_does_not_stall_the_others(qwen3_folder: Path) -> None:
     assert diary.empty()
 
 
+def test_prompts_of_half_a_piece_are_read_one_after_the_other(qwen3_folder: Path) -> None:
+    """Two are read between two steps, each answered at once; the third waits for one step, not the first for the
+    third."""
+    diary = Diary(qwen3_folder, piece=16)
+    for name in "abc":
+        diary.ask(name, prompt=8)
+    assert diary.run(2) == [["a", "b", "a", "b"], ["c", "a", "b", "c"]]
+
+
+def test_short_prompts_are_read_together(qwen3_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    diary = Diary(qwen3_folder, piece=16)
+    for name in "abc":
+        diary.ask(name, prompt=2)
+    batch, forwards = diary.scheduler.batch, []
+    monkeypatch.setattr(batch, "prefill", lambda tokens, read=batch.prefill: forwards.append(tokens) or read(tokens))
+    assert diary.run(1) == [["a", "b", "c", "a", "b", "c"]]
+    assert len(forwards) == 1
+
+
+def test_who_comes_while_a_prompt_is_read_need_not_wait_for_a_step(qwen3_folder: Path) -> None:
+    diary = Diary(qwen3_folder, piece=16)
+    first = diary.ask("a", prompt=8)
+    tell = first.tell
+
+    def meanwhile(told: Told) -> None:
+        first.tell = tell
+        tell(told)
+        diary.ask("b", prompt=8)
+
+    first.tell = meanwhile
+    assert diary.run(1) == [["a", "b", "a", "b"]]
+
+
 def test_one_agents_requests_do_not_stand_before_anothers(qwen3_folder: Path, adapters: dict[str, Path]) -> None:
     diary = without_ends(Diary(qwen3_folder, max_rows=2))
     for name in ("adapter-1", "adapter-2"):

@@ -25,6 +25,7 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from agents.engine.memory import keep_freed_memory
 from training.nursery.corpus import EASY, FULL, LONG, Corpus, Stage
 from training.nursery.muon import MuonAdamW
 from training.nursery.primer import Primer
@@ -183,6 +184,7 @@ class Clock:
 
 def train(rank: int, plan: Plan, rendezvous: str) -> None:
     """One process of the run; rank 0 also prints and saves."""
+    keep_freed_memory()
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision("medium")  # products in bf16 where the CPU has them, sums in fp32: twice as fast
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=plan.processes)
