@@ -195,7 +195,10 @@ class PersonalAgent:
             source, owner = (f"message:{stored.question_id}",), self.identity.owner_name
             self._memory.remember(
                 self.identity.user_id,
-                [NewMemory(piece, speaker=owner, kind="turn", sources=source) for piece in pieces(question)],
+                [
+                    NewMemory(piece, speaker=owner, kind="turn", sources=source, thread=turn.conversation_id)
+                    for piece in pieces(question)
+                ],
             )
 
 

@@ -2,8 +2,8 @@
 
 SQL is the truth (text, vector, provenance, tombstones); the vector index only speeds recall up and can be filled again.
 Between them stands an outbox (`outbox.py`), written in the memory's own transaction: a crash, or an index that is away,
-delays the index and loses nothing. Recall is hybrid, dense and BM25 ranks fused by reciprocal ranks (Cormack et al.
-2009), always for one owner; `audience` narrows it to what that audience may see before anything is ranked.
+delays the index and loses nothing. Recall (`ranking.py`) is always for one owner, over what this process holds of
+theirs (`shelf.py`); `audience` narrows it to what that audience may see before anything is ranked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
@@ -22,14 +21,17 @@ from personal_data.embedding import Embedder, Vectors, from_bytes, to_bytes
 from personal_data.errors import BackendError, IndexUnavailable, InvalidInput, NotFound
 from personal_data.index import VectorIndex
 from personal_data.outbox import Outbox, batches, live, tell
+from personal_data.ranking import DEPTH, Ranked, Scores, rank
 from personal_data.records import Memory as MemoryRow
-from personal_data.records import new_id, now
+from personal_data.records import User, new_id, now
 from personal_data.sharing import PRIVATE, check_scope, visible_scopes
+from personal_data.shelf import Entry, Shelf, Shelves
 
 log = logging.getLogger(__name__)
 
-_RRF_K = 60  # the constant of the paper
 MAX_CHARS = 8_000
+_SHELVES_BYTES = 512 * 2**20
+"""What the owners that were asked last may take in this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class NewMemory:
     scope: str | None = None
     event_at: float | None = None
     sources: tuple[str, ...] = ()
+    thread: str | None = None
+    """The conversation it was said in, whose other turns stand beside it in recall."""
 
 
 _Wanted = tuple[str, NewMemory]
@@ -72,6 +76,7 @@ class Memory:
         self._embedder = embedder
         self._index = index
         self._outbox = Outbox(database, embedder, index)
+        self._shelves = Shelves(self._refresh, _SHELVES_BYTES)
 
     def remember(self, user_id: str, items: Sequence[NewMemory]) -> list[str]:
         """Store texts and return their ids, in order; a text that is already known keeps its id.
@@ -102,35 +107,25 @@ class Memory:
                 found |= dict(session.execute(query.where(MemoryRow.id.in_(batch))).tuples().all())
         return [found[memory_id] for memory_id in memory_ids]
 
-    def recall(self, user_id: str, query: str, k: int, *, audience: str | None = None) -> list[Hit]:
-        """The k memories that bear on the query most, best first.
+    def recall(
+        self, user_id: str, query: str, k: int, *, audience: str | None = None, as_of: float | None = None
+    ) -> list[Hit]:
+        """The k memories that bear on the question most, best first.
 
         Args:
             audience: a scope such as `society:moot`; None when only the owner will see the result.
+            as_of: the moment of asking, from which "last May" is seen; None is now.
         """
         scopes = visible_scopes(audience)
-        with self._database.reading() as session:
-            rows = self._rows(session, user_id, scopes)
-        if not rows or not query.strip():
+        if not query.strip():
             return []
-        ranks = {"dense": self._dense_ranks(user_id, query, k * 4, scopes, rows), "words": _bm25_ranks(query, rows)}
-        fused: dict[str, float] = {}
-        for ranking in ranks.values():
-            for memory_id, rank in ranking.items():
-                fused[memory_id] = fused.get(memory_id, 0.0) + 1.0 / (_RRF_K + rank)
-        best = sorted(fused, key=lambda memory_id: (-fused[memory_id], memory_id))[:k]
-        return [
-            Hit(
-                id=memory_id,
-                text=rows[memory_id].text,
-                speaker=rows[memory_id].speaker,
-                kind=rows[memory_id].kind,
-                scope=rows[memory_id].scope,
-                score=fused[memory_id],
-                why={name: ranking[memory_id] for name, ranking in ranks.items() if memory_id in ranking},
-            )
-            for memory_id in best
-        ]
+        vectors = self._try_embed([query])
+        with self._shelves.of(user_id) as shelf:
+            allowed = shelf.seen_in(scopes)
+            cosines = None if vectors is None else self._cosines(user_id, shelf, vectors[0], scopes)
+            asked_at = now() if as_of is None else as_of
+            found = rank(shelf, query, cosines, asked_at=asked_at, allowed=allowed, k=k)
+            return [_hit(shelf.entries[ranked.number], ranked) for ranked in found]
 
     def entries(self, user_id: str, *, limit: int = 100, before: str | None = None) -> Sequence[MemoryRow]:
         """The owner's live memories, newest first; `before` is the last id of the previous page."""
@@ -149,7 +144,7 @@ class Memory:
         with self._database.session() as session:
             row = self._owned(session, user_id, memory_id)
             row.scope = check_scope(scope)
-            tell(session, user_id, memory_id)
+            tell(session, user_id, [memory_id])
         self._outbox.drain(user_id)
 
     def forget(self, user_id: str, memory_id: str) -> None:
@@ -163,7 +158,7 @@ class Memory:
             row.text, row.embedding, row.sources = "", None, []
             row.content_sha256 = f"forgotten:{memory_id}"
             row.deleted_at = now()
-            tell(session, user_id, memory_id)
+            tell(session, user_id, [memory_id])
         self._outbox.drain(user_id)
 
     def drain_outbox(self) -> int:
@@ -202,6 +197,7 @@ class Memory:
         self, session: Session, user_id: str, wanted: Sequence[_Wanted], vectors: dict[str, Vectors]
     ) -> list[str]:
         rows = {row.content_sha256: row for row in session.scalars(_same(user_id, wanted))}
+        told: list[str] = []
         for digest, item in wanted:
             if (row := rows.get(digest)) is None:
                 row = rows[digest] = self._new_row(user_id, item, digest, vectors.get(digest))
@@ -210,7 +206,8 @@ class Memory:
                 continue
             else:
                 row.scope = item.scope
-            tell(session, user_id, row.id)
+            told.append(row.id)
+        tell(session, user_id, told)
         return [rows[digest].id for digest, _ in wanted]
 
     def _new_row(self, user_id: str, item: NewMemory, digest: str, vector: Vectors | None) -> MemoryRow:
@@ -223,17 +220,11 @@ class Memory:
             scope=item.scope or PRIVATE,
             event_at=item.event_at,
             sources=list(item.sources),
+            thread=item.thread,
             embedding=None if vector is None else to_bytes(vector),
             embedding_model=None if vector is None else self._embedder.model,
             content_sha256=digest,
         )
-
-    @staticmethod
-    def _rows(session: Session, user_id: str, scopes: tuple[str, ...] | None) -> dict[str, MemoryRow]:
-        query = select(MemoryRow).where(*live(user_id))
-        if scopes is not None:
-            query = query.where(MemoryRow.scope.in_(scopes))
-        return {row.id: row for row in session.scalars(query.order_by(MemoryRow.id))}
 
     @staticmethod
     def _owned(session: Session, user_id: str, memory_id: str) -> MemoryRow:
@@ -242,32 +233,56 @@ class Memory:
             raise NotFound(f"no memory {memory_id}")
         return row
 
-    def _dense_ranks(
-        self, user_id: str, query: str, k: int, scopes: tuple[str, ...] | None, rows: dict[str, MemoryRow]
-    ) -> dict[str, int]:
-        """Rank by cosine: from the index, or exactly from SQL's own vectors while the index is away."""
-        vectors = self._try_embed([query])
-        if vectors is None:
-            return {}
+    def _cosines(self, user_id: str, shelf: Shelf, vector: Vectors, scopes: tuple[str, ...] | None) -> Scores | None:
+        """Of all memories, from the shelf; where an owner has more than it holds vectors of, of the nearest by the
+        index."""
+        if shelf.exact:
+            return shelf.cosines(vector)
         try:
-            found = self._index.query(user_id, self._embedder.model, vectors[0], k, scopes)
-            ids: Sequence[str] = [memory_id for memory_id, _ in found if memory_id in rows]
+            found = self._index.query(user_id, self._embedder.model, vector, DEPTH, scopes)
         except IndexUnavailable as error:
-            log.warning("recalling without the index: %s", error)
-            ids = self._exact(vectors[0], rows)[:k]
-        return {memory_id: rank for rank, memory_id in enumerate(ids, 1)}
+            log.warning("recalling by words only: %s", error)
+            return None
+        return shelf.placed(found)
 
-    def _exact(self, vector: Vectors, rows: dict[str, MemoryRow]) -> Sequence[str]:
-        held = {
-            memory_id: from_bytes(row.embedding)
-            for memory_id, row in rows.items()
-            if row.embedding is not None and row.embedding_model == self._embedder.model
-        }
-        if not held:
-            return []
-        scores = np.stack(tuple(held.values())) @ vector
-        ids = tuple(held)
-        return [ids[position] for position in np.argsort(-scores, kind="stable")]
+    def _refresh(self, user_id: str, shelf: Shelf) -> None:
+        """Tell a shelf what has changed since its revision."""
+        model = self._embedder.model
+        with self._database.reading() as session:
+            revision = session.scalar(select(User.memory_revision).where(User.id == user_id)) or 0
+            if revision == shelf.revision:
+                return
+            query = select(*_SHELVED).where(MemoryRow.user_id == user_id)
+            query = query.where(MemoryRow.revision > shelf.revision) if shelf.revision else query.where(*live(user_id))
+            rows = session.execute(query.order_by(MemoryRow.id)).all()
+        for row in rows:
+            if row.deleted_at is not None:
+                shelf.remove(row.id)
+                continue
+            vector = from_bytes(row.embedding)[None] if row.embedding and row.embedding_model == model else None
+            at = row.created_at if row.event_at is None else row.event_at
+            shelf.put(Entry(row.id, row.text, row.speaker, row.kind, row.scope, row.thread, at, vector))
+        shelf.revision = max([revision, *(row.revision for row in rows)])
+
+
+_SHELVED = (
+    MemoryRow.id,
+    MemoryRow.text,
+    MemoryRow.speaker,
+    MemoryRow.kind,
+    MemoryRow.scope,
+    MemoryRow.thread,
+    MemoryRow.event_at,
+    MemoryRow.created_at,
+    MemoryRow.embedding,
+    MemoryRow.embedding_model,
+    MemoryRow.deleted_at,
+    MemoryRow.revision,
+)
+
+
+def _hit(entry: Entry, ranked: Ranked) -> Hit:
+    return Hit(entry.id, entry.text, entry.speaker, entry.kind, entry.scope, ranked.score, dict(ranked.why))
 
 
 def pieces(text: str) -> list[str]:
@@ -298,19 +313,3 @@ def _same(user_id: str, wanted: Sequence[_Wanted]) -> Select[MemoryRow]:
 
 def _content_digest(item: NewMemory) -> str:
     return hashlib.sha256(f"{item.speaker}\0{' '.join(item.text.split())}".encode()).hexdigest()
-
-
-def _bm25_ranks(query: str, rows: dict[str, MemoryRow]) -> dict[str, int]:
-    """Rank by BM25 over `speaker: text`; memories that share no word with the query have no rank."""
-    import bm25s
-
-    texts = [f"{row.speaker}: {row.text}" for row in rows.values()]
-    tokens = bm25s.tokenize([*texts, query], stopwords="en", return_ids=False, show_progress=False)
-    if not tokens[-1] or not any(tokens[:-1]):
-        return {}
-    retriever = bm25s.BM25()
-    retriever.index(tokens[:-1], show_progress=False)
-    scores = retriever.get_scores(tokens[-1])
-    ids = tuple(rows)
-    order = [position for position in np.argsort(-scores, kind="stable") if scores[position] > 0]
-    return {ids[position]: rank for rank, position in enumerate(order, 1)}

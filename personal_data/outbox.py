@@ -19,7 +19,7 @@ from personal_data.embedding import Embedder, from_bytes, to_bytes
 from personal_data.errors import BackendError, IndexUnavailable
 from personal_data.index import IndexRow, VectorIndex
 from personal_data.records import Memory as MemoryRow
-from personal_data.records import MemoryOutbox, now
+from personal_data.records import MemoryOutbox, User, now
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +81,7 @@ class Outbox:
         with self._database.session() as session:
             waiting = session.scalars(select(MemoryOutbox.memory_id).where(MemoryOutbox.memory_id.in_(ids)))
             astray = sorted(set(ids) - set(waiting))
-            for memory_id in astray:
-                tell(session, owner, memory_id)
+            tell(session, owner, astray)
         return len(astray)
 
     def _deliver(self, owner: str, entries: Sequence[MemoryOutbox]) -> int:
@@ -127,6 +126,7 @@ class Outbox:
                         .where(MemoryRow.id == row.id, MemoryRow.deleted_at.is_(None))
                         .values(embedding=row.embedding, embedding_model=self._embedder.model)
                     )
+                changed(session, owner, [row.id for row in bare])
         return {row.id: (row.scope, row.embedding) for row in rows if row.embedding is not None}
 
     def _postpone(self, entries: Iterable[MemoryOutbox]) -> None:
@@ -140,9 +140,23 @@ class Outbox:
                 )
 
 
-def tell(session: Session, user_id: str, memory_id: str) -> None:
-    """Write down, in the transaction of the change itself, that the index has to hear of this memory."""
-    session.add(MemoryOutbox(memory_id=memory_id, user_id=user_id, operation="sync"))
+def tell(session: Session, user_id: str, memory_ids: Iterable[str]) -> None:
+    """Write down, in the transaction of the change itself, that the index has to hear of these memories."""
+    ids = list(dict.fromkeys(memory_ids))
+    changed(session, user_id, ids)
+    session.add_all(MemoryOutbox(memory_id=memory_id, user_id=user_id, operation="sync") for memory_id in ids)
+
+
+def changed(session: Session, user_id: str, memory_ids: Sequence[str]) -> None:
+    """Give these memories the owner's next revision. Whoever changes an owner's memories waits for the transaction
+    that changed them before, so that a higher revision is never seen before a lower one."""
+    if not memory_ids:
+        return
+    session.flush()
+    grown = update(User).where(User.id == user_id).values(memory_revision=User.memory_revision + 1)
+    revision = session.execute(grown.returning(User.memory_revision)).scalar_one()
+    mine = MemoryRow.user_id == user_id, MemoryRow.id.in_(memory_ids)
+    session.execute(update(MemoryRow).where(*mine).values(revision=revision))
 
 
 def live(user_id: str) -> tuple[ColumnElement[bool], ...]:

@@ -8,6 +8,7 @@ that somebody wrote has a column of its own.
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from typing import Any, ClassVar
 
@@ -35,12 +36,23 @@ def now() -> float:
     return time.time()
 
 
+_LOCK = threading.Lock()
+_last = (0, 0)
+"""The time and the random part of the id made last."""
+
+
 def new_id(prefix: str) -> str:
-    """A sortable, unguessable id: prefix, 9 characters of milliseconds, 16 random characters (80 bits)."""
-    stamp = int(time.time() * 1000)
+    """A sortable, unguessable id: prefix, 9 characters of milliseconds, 16 random characters (80 bits).
+
+    Of two that one process makes, the later is the greater: within a millisecond the random part grows, by 48 bits.
+    """
+    global _last
+    with _LOCK:
+        stamp = max(int(time.time() * 1000), _last[0])
+        tail = _last[1] + 1 + secrets.randbits(48) if stamp == _last[0] else secrets.randbits(79)
+        _last = stamp, tail
     head = "".join(_CROCKFORD[(stamp >> shift) & 31] for shift in range(40, -1, -5))
-    tail = "".join(secrets.choice(_CROCKFORD) for _ in range(16))
-    return f"{prefix}_{head}{tail}"
+    return f"{prefix}_{head}" + "".join(_CROCKFORD[(tail >> shift) & 31] for shift in range(75, -1, -5))
 
 
 class Record(DeclarativeBase):
@@ -71,6 +83,8 @@ class User(Record):
     handle: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str] = mapped_column(String(200))
     admin: Mapped[bool] = mapped_column(default=False)
+    memory_revision: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Grows with every transaction that changes one of their memories."""
     created_at: Mapped[float] = mapped_column(default=now)
 
 
@@ -165,6 +179,7 @@ class Memory(Record):
     __table_args__ = (
         UniqueConstraint("user_id", "content_sha256"),
         Index("ix_memories_user_live", "user_id", "deleted_at"),
+        Index("ix_memories_user_revision", "user_id", "revision"),
     )
     id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("mem"))
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
@@ -181,6 +196,10 @@ class Memory(Record):
     """Unit vector, float32, little-endian."""
     embedding_model: Mapped[str | None] = mapped_column(String(200))
     content_sha256: Mapped[str] = mapped_column(String(64))
+    thread: Mapped[str | None] = mapped_column(String(200))
+    """The conversation that it was said in; None stands alone."""
+    revision: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """The owner's `memory_revision` when this memory last changed."""
     deleted_at: Mapped[float | None]
     """Tombstone: the text is emptied at once, the row stays so that a late writer cannot bring it back."""
     created_at: Mapped[float] = mapped_column(default=now)

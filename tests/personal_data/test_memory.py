@@ -9,6 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import func, select, update
 
+from personal_data import shelf
 from personal_data.database import Database
 from personal_data.embedding import HashingEmbedder, Vectors
 from personal_data.errors import BackendUnavailable, IndexUnavailable, InvalidInput, NotFound
@@ -88,7 +89,7 @@ def test_recall_finds_what_bears_on_the_question(memory: Memory, any_database: D
     ids = memory.remember(ada, facts(*FACTS))
     hits = memory.recall(ada, "What is my cat called?", 2)
     assert hits[0].id == ids[0]
-    assert hits[0].why == {"dense": 1, "words": 1}
+    assert hits[0].why == {"meaning": 1, "words": 1}
     assert memory.reconcile() == 0
     assert outbox_size(any_database) == 0
 
@@ -160,7 +161,7 @@ def test_a_known_text_is_shared_and_taken_back_by_remembering_it_so(memory: Memo
     assert memory.remember(ada, again) == [cat, boat]
     assert memory.scopes(ada, [cat, boat, cat]) == ["society:moot", "private", "society:moot"]
     assert [hit.id for hit in memory.recall(ada, "cat", 5, audience="society:moot")] == [cat]
-    assert "dense" in memory.recall(ada, "cat", 5, audience="society:moot")[0].why
+    assert "meaning" in memory.recall(ada, "cat", 5, audience="society:moot")[0].why
     memory.remember(ada, facts("My cat is called Miro."))
     assert memory.scopes(ada, [cat]) == ["society:moot"], "nobody asked for another one"
     memory.remember(ada, facts("My cat is called Miro.", scope="private"))
@@ -240,7 +241,7 @@ def test_with_the_embedder_away_words_still_recall_and_vectors_come_later(databa
     back = Memory(database, HashingEmbedder(), index)
     back.drain_outbox()
     assert back.reconcile() == 0
-    assert "dense" in back.recall(ada, "door code", 1)[0].why
+    assert "meaning" in back.recall(ada, "door code", 1)[0].why
 
 
 def drained(memory: Memory) -> int:
@@ -259,7 +260,7 @@ def test_an_index_that_lost_everything_is_filled_again_for_everybody(database: D
     assert memory.reconcile() == 0, "what waits already is not queued again"
     assert drained(memory) == 2 * len(FACTS)
     assert memory.reconcile() == 0
-    assert "dense" in memory.recall(people[1], "door code", 1)[0].why
+    assert "meaning" in memory.recall(people[1], "door code", 1)[0].why
 
 
 def test_another_embedding_model_gets_vectors_of_its_own(database: Database, chroma_url: str) -> None:
@@ -268,7 +269,7 @@ def test_another_embedding_model_gets_vectors_of_its_own(database: Database, chr
     memory = Memory(database, OtherEmbedder(), ChromaIndex(chroma_url))
     assert "dense" not in memory.recall(ada, "door code", 1)[0].why
     assert memory.reconcile() == drained(memory) == len(FACTS)
-    assert "dense" in memory.recall(ada, "door code", 1)[0].why
+    assert "meaning" in memory.recall(ada, "door code", 1)[0].why
 
 
 def test_a_vector_that_outlived_its_memory_is_found_and_removed(database: Database, chroma_url: str) -> None:
@@ -315,7 +316,41 @@ def test_what_is_shared_while_it_is_delivered_is_shared_in_the_index(
     assert [found for found, _ in index.query(ada, HashingEmbedder.model, vector, 5, ["public"])] == [memory_id]
 
 
-def test_a_stray_vector_in_the_index_never_becomes_a_memory(database: Database, chroma_url: str) -> None:
+@pytest.mark.parametrize("exact", [0, 2, 250_000])
+def test_beyond_what_a_process_holds_the_index_is_asked(
+    any_database: Database, chroma_url: str, exact: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same ranks, whoever compares the vectors."""
+    monkeypatch.setattr(shelf, "EXACT_MEMORIES", exact)
+    ada = person(any_database, "ada")
+    memory = Memory(any_database, HashingEmbedder(), ChromaIndex(chroma_url))
+    ids = memory.remember(ada, [*facts(*FACTS), *facts("My boat sails.", scope="public")])
+    assert [hit.id for hit in memory.recall(ada, "boat green", 2)] == [ids[3], ids[4]]
+    [hit] = memory.recall(ada, "boat green", 5, audience="society:moot")
+    assert (hit.id, hit.why) == (ids[4], {"words": 1, "meaning": 1})
+    assert memory.recall(ada, "boat green", 1)[0].why == {"words": 1, "meaning": 1}
+
+
+def test_what_another_process_changes_is_seen_at_once(any_database: Database, chroma_url: str) -> None:
+    ada = person(any_database, "ada")
+    here, there = (Memory(any_database, HashingEmbedder(), ChromaIndex(chroma_url)) for _ in range(2))
+    ids = here.remember(ada, facts(*FACTS))
+    assert there.recall(ada, "cat called", 1)[0].id == ids[0]
+    [rex] = here.remember(ada, facts("My cat is called Rex as well.", scope="public"))
+    assert {hit.id for hit in there.recall(ada, "cat called", 2)} == {ids[0], rex}
+    here.set_scope(ada, ids[0], "public")
+    here.set_scope(ada, rex, "private")
+    assert [hit.id for hit in there.recall(ada, "cat called", 2, audience="society:moot")] == [ids[0]]
+    here.forget(ada, ids[0])
+    assert there.recall(ada, "cat called", 1)[0].id == rex
+    assert there.recall(ada, "cat called", 2, audience="society:moot") == []
+
+
+@pytest.mark.parametrize("exact", [0, 250_000])
+def test_a_stray_vector_in_the_index_never_becomes_a_memory(
+    database: Database, chroma_url: str, exact: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "EXACT_MEMORIES", exact)
     ada = person(database, "ada")
     index = ChromaIndex(chroma_url)
     memory = Memory(database, HashingEmbedder(), index)
@@ -360,18 +395,22 @@ def test_disclosures_are_written_once_and_read_by_their_owner(any_database: Data
         (500, b"\xff\xfe"),
     ],
 )
-def test_whatever_an_index_answers_recall_goes_on_without_it(database: Database, status: int, body: bytes) -> None:
+def test_whatever_an_index_answers_recall_goes_on_without_it(
+    database: Database, status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "EXACT_MEMORIES", 2)
     ada = person(database, "ada")
     with answering((status, body)) as server:
         memory = Memory(database, HashingEmbedder(), ChromaIndex(server.url))
         ids = memory.remember(ada, facts(*FACTS))
         hit = memory.recall(ada, "Where does my sister live?", 1)[0]
-        assert (hit.id, hit.why) == (ids[1], {"dense": 1, "words": 1})
+        assert (hit.id, hit.why) == (ids[1], {"words": 1})
         with pytest.raises(IndexUnavailable):
             ChromaIndex(server.url).query(ada, "m", HashingEmbedder().embed(["cat"])[0], 1, None)
 
 
-def test_an_index_that_hangs_is_not_waited_for(database: Database) -> None:
+def test_an_index_that_hangs_is_not_waited_for(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf, "EXACT_MEMORIES", 2)
     ada = person(database, "ada")
     with socket.create_server(("127.0.0.1", 0)) as hangs:  # takes connections and says nothing
         url = f"http://127.0.0.1:{hangs.getsockname()[1]}"

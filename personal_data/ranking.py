@@ -1,0 +1,115 @@
+"""Which memories bear on a question: several rankings of all of them, fused by reciprocal ranks.
+
+Door: `rank`. By words and by meaning, of a memory alone and of it with its neighbours in the conversation (an answer
+often says only half: "Yes, next Friday!"); and, where a question names a time or a speaker, by those within. Ranks are
+fused as Cormack et al. 2009 do, eq. 1, so that scores of different kinds need no common scale. Everything here is a
+function of a shelf and a question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from personal_data.lexical import words
+from personal_data.shelf import NOBODY, Shelf
+from personal_data.timewords import Span, spans
+
+Scores = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+_RRF_K = 60  # the constant of the paper
+DEPTH = 200
+"""Places of each ranking that count."""
+_NEARBY = 0.5
+"""What a neighbour's score counts beside a memory's own."""
+_HINDSIGHT_DAYS = 7.0
+"""What happened is told afterwards: "last weekend we ..."."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A memory's number on the shelf, its fused score, and its place (1 = best) in each ranking that it is in."""
+
+    number: int
+    score: float
+    why: Mapping[str, int]
+
+
+def rank(
+    shelf: Shelf, question: str, cosines: Scores | None, *, asked_at: float, allowed: Mask, k: int
+) -> list[Ranked]:
+    """The k memories that bear on a question most, best first.
+
+    Args:
+        cosines: [memories] of their vectors and the question's, -1 where one has none; None without the embedder.
+        allowed: [memories]; the others do not take part, nor are they shown in any score of those that do.
+    """
+    if not allowed.any():
+        return []
+    rankings = _rankings(shelf, question, cosines, allowed)
+    fused = _fuse(len(shelf), rankings.values())
+    for name, within in _narrower(shelf, question, asked_at).items():
+        rankings[name] = _order(fused, within & allowed)
+    fused = _fuse(len(shelf), rankings.values())
+    best = _order(fused, allowed)[:k]
+    places = {name: {number: place for place, number in enumerate(order, 1)} for name, order in rankings.items()}
+    return [
+        Ranked(number, float(fused[number]), {name: place[number] for name, place in places.items() if number in place})
+        for number in best
+    ]
+
+
+def _rankings(shelf: Shelf, question: str, cosines: Scores | None, allowed: Mask) -> dict[str, list[int]]:
+    before, after = np.array(shelf.before), np.array(shelf.after)
+    by_words = np.where(allowed, shelf.words.scores(words(question)), 0)
+    scores = {"words": by_words}
+    if cosines is not None:
+        scores["meaning"] = np.where(allowed, cosines, -1) + 1
+    if (before != NOBODY).any():
+        scores |= {f"{name} nearby": _with(found, before, after) for name, found in scores.items()}
+    return {name: _order(found, allowed) for name, found in scores.items()}
+
+
+def _with(scores: Scores, before: npt.NDArray[np.intp], after: npt.NDArray[np.intp]) -> Scores:
+    """A memory's score with its neighbours'."""
+    padded = np.append(scores, np.float32(0))  # NOBODY is -1, the last place
+    assert NOBODY == -1
+    found: Scores = scores + np.float32(_NEARBY) * (padded[before] + padded[after])
+    return found
+
+
+def _narrower(shelf: Shelf, question: str, asked_at: float) -> dict[str, Mask]:
+    """Those within the times, and of the only speaker, that a question names."""
+    found: dict[str, Mask] = {}
+    if named := spans(question, asked_at):
+        found["time"] = np.array([_happened(entry.at, named) for entry in shelf.entries])
+    asked = set(words(question))
+    speakers = {entry.speaker for entry in shelf.entries}
+    if len(who := [speaker for speaker in speakers if speaker and set(words(speaker)) & asked]) == 1 < len(speakers):
+        found["speaker"] = np.array([entry.speaker == who[0] for entry in shelf.entries])
+    return found
+
+
+def _happened(at: float | None, named: Sequence[Span]) -> bool:
+    return at is not None and any(span.start <= at < span.end + _HINDSIGHT_DAYS * 86_400 for span in named)
+
+
+def _order(scores: Scores, among: Mask) -> list[int]:
+    """The best of those with a score above zero, best first; equals in the order of their numbers."""
+    candidates = np.flatnonzero(among & (scores > 0))
+    if len(candidates) > DEPTH:
+        candidates = candidates[np.argpartition(-scores[candidates], DEPTH - 1)[:DEPTH]]
+        candidates.sort()
+    order: list[int] = candidates[np.argsort(-scores[candidates], kind="stable")].tolist()
+    return order
+
+
+def _fuse(size: int, rankings: Iterable[list[int]]) -> Scores:
+    fused = np.zeros(size, np.float32)
+    for order in rankings:
+        fused[order] += 1 / (_RRF_K + np.arange(1, len(order) + 1, dtype=np.float32))
+    return fused

@@ -1,0 +1,188 @@
+"""One owner's live memories as recall needs them, in this process: vectors in one matrix, words in one index.
+
+Doors: `Shelf`, which is told what changed, and `Shelves`, which keeps those used last within a bound of bytes. SQL is
+the truth; a shelf can be thrown away at any time. Memories are numbered in the order in which they came; a memory of
+several chunks has several vectors, and its neighbours are those that stand beside it in the same conversation.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from personal_data.embedding import Vectors
+from personal_data.lexical import LexicalIndex, words
+
+Numbers = npt.NDArray[np.intp]
+NOBODY = -1
+"""The neighbour of the first and the last of a conversation."""
+EXACT_MEMORIES = 250_000
+"""Beyond so many an owner's vectors are not kept here: they would take a tenth of a second to compare."""
+_BYTES_A_MEMORY = 1_500
+"""Its text, postings and places, beside its vectors: measured on turns of 80 characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A memory as SQL has it now; `vectors` [chunks, size], None while it has none of the present model."""
+
+    id: str
+    text: str
+    speaker: str
+    kind: str
+    scope: str
+    thread: str | None
+    at: float | None
+    """When it happened, or else when it was remembered."""
+    vectors: Vectors | None
+
+
+@dataclass(eq=False)
+class Shelf:
+    """What an owner's memories are, as of a `revision` of theirs."""
+
+    revision: int = 0
+    exact: bool = True
+    """Whether it holds vectors; the index is asked otherwise."""
+    entries: list[Entry] = field(default_factory=list)
+    alive: list[bool] = field(default_factory=list)
+    words: LexicalIndex = field(default_factory=LexicalIndex)
+    before: list[int] = field(default_factory=list)
+    after: list[int] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    _numbers: dict[str, int] = field(default_factory=dict)
+    _last_of_thread: dict[str, int] = field(default_factory=dict)
+    _fresh: list[tuple[int, Vectors]] = field(default_factory=list)
+    _matrix: Vectors = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    _holders: Numbers = field(default_factory=lambda: np.zeros(0, np.intp))
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory it takes."""
+        return self._matrix.nbytes + sum(vectors.nbytes for _, vectors in self._fresh) + _BYTES_A_MEMORY * len(self)
+
+    def put(self, entry: Entry) -> None:
+        """Add a memory, or take note of how it is now. Its text and its place never change."""
+        number = self._numbers.get(entry.id)
+        if number is None:
+            number = self._numbers[entry.id] = len(self.entries)
+            self.entries.append(entry)
+            self.alive.append(True)
+            self.words.add(words(f"{_day(entry.at)} {entry.speaker} {entry.text}"))
+            self._line_up(entry, number)
+        elif self.entries[number].vectors is not None:
+            self.entries[number] = entry
+            return
+        self.entries[number] = entry
+        if entry.vectors is not None and self.exact:
+            self._fresh.append((number, entry.vectors))
+            if len(self) > EXACT_MEMORIES:
+                self._give_up_vectors()
+
+    def _give_up_vectors(self) -> None:
+        self.exact = False
+        self._fresh.clear()
+        self._matrix, self._holders = np.zeros((0, 0), np.float32), np.zeros(0, np.intp)
+
+    def _line_up(self, entry: Entry, number: int) -> None:
+        before = NOBODY if entry.thread is None else self._last_of_thread.get(entry.thread, NOBODY)
+        self.before.append(before)
+        self.after.append(NOBODY)
+        if before != NOBODY:
+            self.after[before] = number
+        if entry.thread is not None:
+            self._last_of_thread[entry.thread] = number
+
+    def remove(self, memory_id: str) -> None:
+        """Forget a memory; unknown ones are fine. Its words and vector go with the shelf's next life."""
+        if (number := self._numbers.get(memory_id)) is not None:
+            self.alive[number] = False
+            entry = self.entries[number]
+            self.entries[number] = Entry(entry.id, "", "", entry.kind, entry.scope, entry.thread, entry.at, None)
+
+    def cosines(self, query: Vectors) -> npt.NDArray[np.float32]:
+        """The best cosine of each memory's chunks with a unit vector [size]; -1 where it has no vector."""
+        found = np.full(len(self), -1.0, np.float32)
+        self._gather()
+        if self._matrix.shape[1] == len(query):
+            np.maximum.at(found, self._holders, self._matrix @ query)
+        return found
+
+    def placed(self, found: Iterable[tuple[str, float]]) -> npt.NDArray[np.float32]:
+        """The cosines that an index has found, by memory id, as `cosines` has them; strange ids are left out."""
+        places = np.full(len(self), -1.0, np.float32)
+        for memory_id, cosine in found:
+            if (number := self._numbers.get(memory_id)) is not None:
+                places[number] = max(places[number], cosine)
+        return places
+
+    def seen_in(self, scopes: Sequence[str] | None) -> npt.NDArray[np.bool_]:
+        """Which of the live memories have one of these scopes; None is any."""
+        alive = np.array(self.alive, bool)
+        if scopes is None:
+            return alive
+        seen: npt.NDArray[np.bool_] = alive & np.array([entry.scope in scopes for entry in self.entries], bool)
+        return seen
+
+    def _gather(self) -> None:
+        """Bring the vectors that have come since into the matrix."""
+        if not self._fresh:
+            return
+        size = self._fresh[-1][1].shape[1]
+        fresh = [(number, vectors) for number, vectors in self._fresh if vectors.shape[1] == size]
+        parts = [vectors for _, vectors in fresh]
+        holders = np.repeat([number for number, _ in fresh], [len(vectors) for vectors in parts])
+        if self._matrix.shape[1] == size:
+            parts.insert(0, self._matrix)
+            holders = np.concatenate([self._holders, holders])
+        self._matrix, self._holders = np.concatenate(parts), holders.astype(np.intp)
+        self._fresh.clear()
+
+
+def _day(at: float | None) -> str:
+    """A moment as words that a question may use."""
+    return "" if at is None else f"{datetime.fromtimestamp(at, UTC):%-d %B %Y}"
+
+
+class Shelves:
+    """The shelves used last, no more than about `limit` bytes of them, but for those in use."""
+
+    def __init__(self, refresh: Callable[[str, Shelf], None], limit: int) -> None:
+        self._refresh, self._limit = refresh, limit
+        self._shelves: OrderedDict[str, Shelf] = OrderedDict()
+        self._sizes: dict[str, int] = {}
+        self._total = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def of(self, owner: str) -> Iterator[Shelf]:
+        """The owner's shelf, brought to the present, for one user at a time."""
+        with self._lock:
+            shelf = self._shelves.setdefault(owner, Shelf())
+            self._shelves.move_to_end(owner)
+        with shelf.lock:
+            try:
+                self._refresh(owner, shelf)
+                yield shelf
+            finally:
+                self._keep(owner, shelf)
+
+    def _keep(self, owner: str, shelf: Shelf) -> None:
+        """Take note of its size, and throw away those that have waited longest."""
+        with self._lock:
+            if self._shelves.get(owner) is shelf:
+                self._total += shelf.bytes - self._sizes.get(owner, 0)
+                self._sizes[owner] = shelf.bytes
+            while self._total > self._limit and len(self._shelves) > 1:
+                oldest, _ = self._shelves.popitem(last=False)
+                self._total -= self._sizes.pop(oldest, 0)
