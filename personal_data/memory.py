@@ -22,8 +22,8 @@ from personal_data.errors import BackendError, IndexUnavailable, InvalidInput, N
 from personal_data.index import VectorIndex
 from personal_data.outbox import Outbox, batches, live, tell
 from personal_data.ranking import DEPTH, Ranked, Scores, rank
+from personal_data.records import ImportedMemory, User, new_id, now
 from personal_data.records import Memory as MemoryRow
-from personal_data.records import User, new_id, now
 from personal_data.sharing import PRIVATE, check_scope, visible_scopes
 from personal_data.shelf import Entry, Shelf, Shelves
 
@@ -49,6 +49,16 @@ class NewMemory:
     sources: tuple[str, ...] = ()
     thread: str | None = None
     """The conversation it was said in, whose other turns stand beside it in recall."""
+    own: bool = True
+    """Whether the owner said it; what others said is context only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The part of an import that memories come from."""
+
+    import_id: str
+    unit: int
 
 
 _Wanted = tuple[str, NewMemory]
@@ -78,7 +88,7 @@ class Memory:
         self._outbox = Outbox(database, embedder, index)
         self._shelves = Shelves(self._refresh, _SHELVES_BYTES)
 
-    def remember(self, user_id: str, items: Sequence[NewMemory]) -> list[str]:
+    def remember(self, user_id: str, items: Sequence[NewMemory], *, origin: Origin | None = None) -> list[str]:
         """Store texts and return their ids, in order; a text that is already known keeps its id.
 
         Many texts are stored in several transactions. Should it break off between two of them, repeating it stores
@@ -94,7 +104,7 @@ class Memory:
             wanted = [(_content_digest(item), item) for item in batch]
             vectors = self._vectors_of_new(user_id, wanted)
             with self._database.session() as session:
-                ids += self._store(session, user_id, wanted, vectors)
+                ids += self._store(session, user_id, wanted, vectors, origin)
             self._outbox.drain(user_id)
         return ids
 
@@ -154,12 +164,23 @@ class Memory:
             NotFound: no such live memory of this owner.
         """
         with self._database.session() as session:
-            row = self._owned(session, user_id, memory_id)
-            row.text, row.embedding, row.sources = "", None, []
-            row.content_sha256 = f"forgotten:{memory_id}"
-            row.deleted_at = now()
-            tell(session, user_id, [memory_id])
-        self._outbox.drain(user_id)
+            self._owned(session, user_id, memory_id)
+        self.forget_many(user_id, [memory_id])
+
+    def forget_many(self, user_id: str, memory_ids: Sequence[str]) -> int:
+        """Erase those of these memories that are there and this owner's; how many they were."""
+        forgotten = 0
+        for batch in batches(memory_ids):
+            with self._database.session() as session:
+                rows = session.scalars(select(MemoryRow).where(*live(user_id), MemoryRow.id.in_(batch))).all()
+                for row in rows:
+                    row.text, row.embedding, row.sources = "", None, []
+                    row.content_sha256 = f"forgotten:{row.id}"
+                    row.deleted_at = now()
+                tell(session, user_id, [row.id for row in rows])
+            forgotten += len(rows)
+            self._outbox.drain(user_id)
+        return forgotten
 
     def drain_outbox(self) -> int:
         """Tell the index what it has not heard yet, a batch of it; returns how many entries it took: 0 when none is due
@@ -194,9 +215,15 @@ class Memory:
         return {} if vectors is None else dict(zip(new, vectors, strict=True))
 
     def _store(
-        self, session: Session, user_id: str, wanted: Sequence[_Wanted], vectors: dict[str, Vectors]
+        self,
+        session: Session,
+        user_id: str,
+        wanted: Sequence[_Wanted],
+        vectors: dict[str, Vectors],
+        origin: Origin | None,
     ) -> list[str]:
         rows = {row.content_sha256: row for row in session.scalars(_same(user_id, wanted))}
+        known = {row.id for row in rows.values()}
         told: list[str] = []
         for digest, item in wanted:
             if (row := rows.get(digest)) is None:
@@ -208,7 +235,10 @@ class Memory:
                 row.scope = item.scope
             told.append(row.id)
         tell(session, user_id, told)
-        return [rows[digest].id for digest, _ in wanted]
+        ids = [rows[digest].id for digest, _ in wanted]
+        if origin is not None:
+            _belong(session, origin, ids, known)
+        return ids
 
     def _new_row(self, user_id: str, item: NewMemory, digest: str, vector: Vectors | None) -> MemoryRow:
         return MemoryRow(
@@ -221,6 +251,7 @@ class Memory:
             event_at=item.event_at,
             sources=list(item.sources),
             thread=item.thread,
+            own=item.own,
             embedding=None if vector is None else to_bytes(vector),
             embedding_model=None if vector is None else self._embedder.model,
             content_sha256=digest,
@@ -312,4 +343,20 @@ def _same(user_id: str, wanted: Sequence[_Wanted]) -> Select[MemoryRow]:
 
 
 def _content_digest(item: NewMemory) -> str:
-    return hashlib.sha256(f"{item.speaker}\0{' '.join(item.text.split())}".encode()).hexdigest()
+    """What makes a text known again: who said it, and in a dated conversation where and when, since people repeat
+    themselves."""
+    place = "" if item.thread is None or item.event_at is None else f"\0{item.thread}\0{item.event_at}"
+    return hashlib.sha256(f"{item.speaker}\0{' '.join(item.text.split())}{place}".encode()).hexdigest()
+
+
+def _belong(session: Session, origin: Origin, ids: Sequence[str], known: set[str]) -> None:
+    """Write down that these memories came with an import."""
+    query = select(ImportedMemory.memory_id).where(ImportedMemory.import_id == origin.import_id)
+    there = set(session.scalars(query.where(ImportedMemory.memory_id.in_(ids))))
+    for memory_id in dict.fromkeys(ids):
+        if memory_id not in there:
+            session.add(
+                ImportedMemory(
+                    import_id=origin.import_id, memory_id=memory_id, unit=origin.unit, made=memory_id not in known
+                )
+            )

@@ -25,6 +25,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    true,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -188,6 +189,8 @@ class Memory(Record):
     speaker: Mapped[str] = mapped_column(String(200))
     scope: Mapped[str] = mapped_column(String(100), default="private")
     """private, society:<slug> or public."""
+    own: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether the owner said it. What others said is context, and never something to learn to say."""
     sources: Mapped[list[Any]] = mapped_column(default=list)
     event_at: Mapped[float | None]
     valid_from: Mapped[float | None]
@@ -203,6 +206,34 @@ class Memory(Record):
     deleted_at: Mapped[float | None]
     """Tombstone: the text is emptied at once, the row stays so that a late writer cannot bring it back."""
     created_at: Mapped[float] = mapped_column(default=now)
+
+
+class Import(Record):
+    """What came in together, and how each part of it fared."""
+
+    __tablename__ = "imports"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("imp"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(300))
+    """The upload's file or folder, as its owner calls it."""
+    state: Mapped[str] = mapped_column(String(16), default="running")
+    """running, done or undone; one that broke off is running still and goes on when it is run again."""
+    choice: Mapped[dict[str, Any]]
+    """What its owner chose: {me, scope, date_order, timezone}."""
+    units: Mapped[list[Any]] = mapped_column(default=list)
+    """One report for each file, channel or mailbox: `importing.Report`."""
+    created_at: Mapped[float] = mapped_column(default=now)
+    finished_at: Mapped[float | None]
+
+
+class ImportedMemory(Record):
+    """A memory that an import holds; `made` says that it was not known before."""
+
+    __tablename__ = "imported_memories"
+    import_id: Mapped[str] = mapped_column(ForeignKey("imports.id", ondelete="CASCADE"), primary_key=True)
+    memory_id: Mapped[str] = mapped_column(ForeignKey("memories.id", ondelete="CASCADE"), primary_key=True, index=True)
+    unit: Mapped[int]
+    made: Mapped[bool]
 
 
 class MemoryOutbox(Record):

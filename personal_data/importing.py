@@ -1,0 +1,285 @@
+"""Bringing one's data in: look first, then import, and undo it whole.
+
+Doors: `Importing.preview`, `.start`, `.run`, `.undo`. Each part of an upload (a file, a channel, a mailbox) is read by
+the format that knows it, and has a report of its own. A part that cannot be read to its end leaves nothing behind.
+Running an import again goes on where it broke off: what is stored is known by its content, and nothing is stored twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from personal_data.database import Database
+from personal_data.errors import Conflict, InvalidInput, NotFound
+from personal_data.importers import chatgpt, claude, telegram, whatsapp
+from personal_data.importers.parsed import Item, Options, Skipped, Unit
+from personal_data.importers.source import File, files_of
+from personal_data.memory import Memory, NewMemory, Origin, pieces
+from personal_data.records import Import, ImportedMemory, User, now
+from personal_data.sharing import check_scope
+
+_BATCH = 500
+_SPEAKERS = 200
+"""Names that a report lists, the most frequent ones."""
+_THREAD_CHARS = 200
+
+Status = Literal["ready", "indexed", "skipped", "failed"]
+Progress = Callable[[int, int, str], None]
+"""(parts done, parts, the name of the present one); may raise to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the owner decides: which speakers are theirs, who may see it all, and what the files leave open."""
+
+    me: tuple[str, ...] = ()
+    scope: str | None = None
+    options: Options = field(default_factory=Options)
+
+    def as_json(self) -> dict[str, Any]:
+        """As `from_json` reads it."""
+        return {"me": list(self.me), "scope": self.scope, **asdict(self.options)}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Choice:
+        """What was stored."""
+        options = Options(stored.get("date_order"), stored.get("timezone"))
+        return cls(tuple(stored.get("me", ())), stored.get("scope"), options)
+
+
+@dataclass(slots=True)
+class Report:
+    """How one part fared: how many items it holds, from when to when, who speaks, what was left out and why."""
+
+    name: str
+    format: str | None
+    status: Status = "ready"
+    items: int = 0
+    first: float | None = None
+    last: float | None = None
+    speakers: Counter[str] = field(default_factory=Counter)
+    """Whose lines the owner must claim or not: those that the format does not know to be theirs or others'."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Reason → how many."""
+    error: str | None = None
+
+    def take(self, found: Item | Skipped) -> None:
+        """Count one of its items."""
+        if isinstance(found, Skipped):
+            self.left_out[found.reason] += 1
+            return
+        self.items += 1
+        if found.own is None and found.speaker:
+            self.speakers[found.speaker] += 1
+        if found.at is not None:
+            self.first = found.at if self.first is None else min(self.first, found.at)
+            self.last = found.at if self.last is None else max(self.last, found.at)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the records and for people."""
+        return {
+            "name": self.name,
+            "format": self.format,
+            "status": self.status,
+            "items": self.items,
+            "first": self.first,
+            "last": self.last,
+            "speakers": dict(self.speakers.most_common(_SPEAKERS)),
+            "left_out": dict(self.left_out.most_common(_SPEAKERS)),
+            "error": self.error,
+        }
+
+
+class Importing:
+    """The imports of all owners; every method takes the owner first and sees nobody else's."""
+
+    def __init__(self, database: Database, memory: Memory) -> None:
+        self._database, self._memory = database, memory
+
+    def preview(self, path: Path, options: Options | None = None) -> list[Report]:
+        """What an upload holds; nothing is stored.
+
+        Raises:
+            InvalidInput: the upload as a whole cannot be read.
+        """
+        units, reports = _parts(path, options or Options())
+        for unit, report in zip(units, reports, strict=False):
+            try:
+                for found in unit.read():
+                    report.take(found)
+            except InvalidInput as error:
+                report.status, report.error = "failed", str(error)
+        return reports
+
+    def start(self, user_id: str, name: str, choice: Choice) -> str:
+        """Write down that an import begins; its id.
+
+        Raises:
+            InvalidInput: an unknown scope.
+        """
+        if choice.scope is not None:
+            check_scope(choice.scope)
+        with self._database.session() as session:
+            made = Import(user_id=user_id, name=name[:300], choice=choice.as_json())
+            session.add(made)
+            session.flush()
+            return made.id
+
+    def run(self, user_id: str, import_id: str, path: Path, progress: Progress = lambda *_: None) -> list[Report]:
+        """Import an upload, or go on with one that broke off.
+
+        Raises:
+            NotFound: no such import of this owner.
+            Conflict: it was undone.
+            InvalidInput: the upload as a whole cannot be read.
+        """
+        with self._database.reading() as session:
+            begun = _owned(session, user_id, import_id)
+            if begun.state == "undone":
+                raise Conflict(f"import {import_id} was undone; begin another one")
+            choice = Choice.from_json(begun.choice)
+            owner = session.get_one(User, user_id).name
+        units, reports = _parts(path, choice.options)
+        for number, (unit, report) in enumerate(zip(units, reports, strict=False)):
+            progress(number, len(units), unit.name)
+            self._read(user_id, Origin(import_id, number), unit, report, partial(_memories, unit, choice, owner))
+        with self._database.session() as session:
+            kept = _owned(session, user_id, import_id)
+            kept.units = [report.as_json() for report in reports]
+            kept.state, kept.finished_at = "done", now()
+        return reports
+
+    def _read(
+        self,
+        user_id: str,
+        origin: Origin,
+        unit: Unit,
+        report: Report,
+        memories: Callable[[Item], Iterator[NewMemory]],
+    ) -> None:
+        try:
+            found = unit.read()
+            while batch := list(islice(found, _BATCH)):
+                for one in batch:
+                    report.take(one)
+                said = [one for one in batch if isinstance(one, Item)]
+                new = [memory for item in said for memory in memories(item)]
+                self._memory.remember(user_id, new, origin=origin)
+            report.status = "indexed" if report.items else "skipped"
+        except InvalidInput as error:
+            self._take_back(user_id, origin.import_id, origin.unit)
+            report.status, report.error = "failed", str(error)
+
+    def undo(self, user_id: str, import_id: str) -> int:
+        """Forget all that an import brought and that nothing else holds; how many memories that were.
+
+        Raises:
+            NotFound: no such import of this owner.
+        """
+        with self._database.reading() as session:
+            _owned(session, user_id, import_id)
+        forgotten = self._take_back(user_id, import_id, None)
+        with self._database.session() as session:
+            _owned(session, user_id, import_id).state = "undone"
+        return forgotten
+
+    def _take_back(self, user_id: str, import_id: str, unit: int | None) -> int:
+        """Forget what one part of an import, or all of it, has made. A memory that a later import holds too is that
+        one's from now on."""
+        forgotten = 0
+        while batch := self._held(import_id, unit):
+            ids = [memory_id for memory_id, _ in batch]
+            with self._database.session() as session:
+                others = select(ImportedMemory.memory_id, ImportedMemory.import_id).where(
+                    ImportedMemory.memory_id.in_(ids), ImportedMemory.import_id != import_id
+                )
+                shared = dict(session.execute(others).tuples().all())
+                for memory_id, heir in shared.items():
+                    mine = ImportedMemory.memory_id == memory_id, ImportedMemory.import_id == heir
+                    made = dict(batch)[memory_id]
+                    session.execute(
+                        update(ImportedMemory).where(*mine, ImportedMemory.made.is_(False)).values(made=made)
+                    )
+            gone = [memory_id for memory_id, made in batch if made and memory_id not in shared]
+            forgotten += self._memory.forget_many(user_id, gone)
+            with self._database.session() as session:
+                for row in session.scalars(
+                    select(ImportedMemory).where(
+                        ImportedMemory.import_id == import_id, ImportedMemory.memory_id.in_(ids)
+                    )
+                ):
+                    session.delete(row)
+        return forgotten
+
+    def _held(self, import_id: str, unit: int | None) -> Sequence[tuple[str, bool]]:
+        query = select(ImportedMemory.memory_id, ImportedMemory.made).where(ImportedMemory.import_id == import_id)
+        if unit is not None:
+            query = query.where(ImportedMemory.unit == unit)
+        with self._database.reading() as session:
+            return session.execute(query.order_by(ImportedMemory.memory_id).limit(_BATCH)).tuples().all()
+
+    def entries(self, user_id: str) -> list[Import]:
+        """The owner's imports, newest first."""
+        with self._database.reading() as session:
+            query = select(Import).where(Import.user_id == user_id).order_by(Import.id.desc())
+            return list(session.scalars(query))
+
+
+def _owned(session: Session, user_id: str, import_id: str) -> Import:
+    found = session.get(Import, import_id)
+    if found is None or found.user_id != user_id:
+        raise NotFound(f"no import {import_id}")
+    return found
+
+
+def _parts(path: Path, options: Options) -> tuple[list[Unit], list[Report]]:
+    """The parts of an upload, in an order that is always the same, with a report each; behind them the reports of what
+    no format knows and of what was refused."""
+    upload = files_of(path)
+    units: list[Unit] = []
+    left: Sequence[File] = upload.files
+    for claim in FORMATS.values():
+        claimed = claim(left, options)
+        taken = {name for unit in claimed for name in unit.files}
+        units += claimed
+        left = [file for file in left if file.name not in taken]
+    reports = [Report(unit.name, unit.format) for unit in units]
+    reports += [Report(file.name, None, "skipped", error="no format that we know") for file in left]
+    reports += [Report(refused.source, None, "skipped", error=refused.reason) for refused in upload.refused]
+    return units, reports
+
+
+def _memories(unit: Unit, choice: Choice, owner: str, item: Item) -> Iterator[NewMemory]:
+    """An item as memories: one, unless it is longer than a memory may be. What is the owner's goes by their name."""
+    own = item.speaker in choice.me if item.own is None and item.speaker else item.own is not False
+    whole = NewMemory(
+        text="",
+        speaker=owner if own else item.speaker or unit.name,
+        kind=item.kind,
+        scope=choice.scope,
+        event_at=item.at,
+        sources=(f"{unit.format}:{item.source}",),
+        thread=f"{unit.format}:{item.thread}"[:_THREAD_CHARS],
+        own=own,
+    )
+    for text in pieces(item.text):
+        if text:
+            yield replace(whole, text=text)
+
+
+FORMATS: dict[str, Callable[[Sequence[File], Options], list[Unit]]] = {
+    "chatgpt": chatgpt.claim,
+    "claude": claude.claim,
+    "telegram": telegram.claim,
+    "whatsapp": whatsapp.claim,
+}
+"""In the order in which they are asked: those that know their files best come first."""
