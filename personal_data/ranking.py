@@ -64,7 +64,7 @@ def rank(
 
 
 def _rankings(shelf: Shelf, question: str, cosines: Scores | None, allowed: Mask) -> dict[str, list[int]]:
-    before, after = np.array(shelf.before), np.array(shelf.after)
+    before, after = shelf.neighbours
     by_words = np.where(allowed, shelf.words.scores(words(question)), 0)
     scores = {"words": by_words}
     if cosines is not None:
@@ -86,16 +86,19 @@ def _narrower(shelf: Shelf, question: str, asked_at: float) -> dict[str, Mask]:
     """Those within the times, and of the only speaker, that a question names."""
     found: dict[str, Mask] = {}
     if named := spans(question, asked_at):
-        found["time"] = np.array([_happened(entry.at, named) for entry in shelf.entries])
-    asked = set(words(question))
-    speakers = {entry.speaker for entry in shelf.entries}
-    if len(who := [speaker for speaker in speakers if speaker and set(words(speaker)) & asked]) == 1 < len(speakers):
-        found["speaker"] = np.array([entry.speaker == who[0] for entry in shelf.entries])
+        found["time"] = _happened(shelf.times, named)
+    asked, speakers = set(words(question)), shelf.speakers
+    if len(who := [speaker for speaker in speakers if set(words(speaker)) & asked]) == 1 < len(speakers):
+        found["speaker"] = shelf.said_by(who[0])
     return found
 
 
-def _happened(at: float | None, named: Sequence[Span]) -> bool:
-    return at is not None and any(span.start <= at < span.end + _HINDSIGHT_DAYS * 86_400 for span in named)
+def _happened(times: npt.NDArray[np.float64], named: Sequence[Span]) -> Mask:
+    """Which of these times lie within a span, or so soon after it that it may be told."""
+    within = np.zeros(len(times), bool)
+    for span in named:
+        within |= (times >= span.start) & (times < span.end + _HINDSIGHT_DAYS * 86_400)
+    return within
 
 
 def _order(scores: Scores, among: Mask) -> list[int]:

@@ -7,7 +7,9 @@ several chunks has several vectors, and its neighbours are those that stand besi
 
 from __future__ import annotations
 
+import math
 import threading
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +46,24 @@ class Entry:
     vectors: Vectors | None
 
 
+class _Coded:
+    """Strings of which there are few different ones, a number each."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+        self._values = array("i")
+
+    def append(self, text: str) -> None:
+        self._values.append(self.codes.setdefault(text, len(self.codes)))
+
+    def set(self, number: int, text: str) -> None:
+        self._values[number] = self.codes.setdefault(text, len(self.codes))
+
+    def among(self, texts: Iterable[str]) -> npt.NDArray[np.bool_]:
+        """Which of them are one of these texts."""
+        return np.isin(np.array(self._values), [self.codes[text] for text in texts if text in self.codes])
+
+
 @dataclass(eq=False)
 class Shelf:
     """What an owner's memories are, as of a `revision` of theirs."""
@@ -52,16 +72,21 @@ class Shelf:
     exact: bool = True
     """Whether it holds vectors; the index is asked otherwise."""
     entries: list[Entry] = field(default_factory=list)
-    alive: list[bool] = field(default_factory=list)
     words: LexicalIndex = field(default_factory=LexicalIndex)
-    before: list[int] = field(default_factory=list)
-    after: list[int] = field(default_factory=list)
+    _alive: array[int] = field(default_factory=lambda: array("b"))
+    _before: array[int] = field(default_factory=lambda: array("q"))
+    _after: array[int] = field(default_factory=lambda: array("q"))
+    _at: array[float] = field(default_factory=lambda: array("d"))
+    _scopes: _Coded = field(default_factory=lambda: _Coded())
+    _speakers: _Coded = field(default_factory=lambda: _Coded())
     lock: threading.Lock = field(default_factory=threading.Lock)
     _numbers: dict[str, int] = field(default_factory=dict)
     _last_of_thread: dict[str, int] = field(default_factory=dict)
     _fresh: list[tuple[int, Vectors]] = field(default_factory=list)
     _matrix: Vectors = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     _holders: Numbers = field(default_factory=lambda: np.zeros(0, np.intp))
+    _embedded: int = 0
+    """How many memories have vectors; fewer than vectors where some have several."""
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -77,13 +102,16 @@ class Shelf:
         if number is None:
             number = self._numbers[entry.id] = len(self.entries)
             self.entries.append(entry)
-            self.alive.append(True)
+            self._alive.append(True)
+            self._at.append(math.nan if entry.at is None else entry.at)
+            self._scopes.append(entry.scope)
+            self._speakers.append(entry.speaker)
             self.words.add(words(f"{_day(entry.at)} {entry.speaker} {entry.text}"))
             self._line_up(entry, number)
-        elif self.entries[number].vectors is not None:
-            self.entries[number] = entry
+        known, self.entries[number] = self.entries[number], entry
+        self._scopes.set(number, entry.scope)
+        if known is not entry and known.vectors is not None:
             return
-        self.entries[number] = entry
         if entry.vectors is not None and self.exact:
             self._fresh.append((number, entry.vectors))
             if len(self) > EXACT_MEMORIES:
@@ -96,17 +124,17 @@ class Shelf:
 
     def _line_up(self, entry: Entry, number: int) -> None:
         before = NOBODY if entry.thread is None else self._last_of_thread.get(entry.thread, NOBODY)
-        self.before.append(before)
-        self.after.append(NOBODY)
+        self._before.append(before)
+        self._after.append(NOBODY)
         if before != NOBODY:
-            self.after[before] = number
+            self._after[before] = number
         if entry.thread is not None:
             self._last_of_thread[entry.thread] = number
 
     def remove(self, memory_id: str) -> None:
         """Forget a memory; unknown ones are fine. Its words and vector go with the shelf's next life."""
         if (number := self._numbers.get(memory_id)) is not None:
-            self.alive[number] = False
+            self._alive[number] = False
             entry = self.entries[number]
             self.entries[number] = Entry(entry.id, "", "", entry.kind, entry.scope, entry.thread, entry.at, None)
 
@@ -115,7 +143,11 @@ class Shelf:
         found = np.full(len(self), -1.0, np.float32)
         self._gather()
         if self._matrix.shape[1] == len(query):
-            np.maximum.at(found, self._holders, self._matrix @ query)
+            cosines = self._matrix @ query
+            if len(self._holders) == self._embedded:
+                found[self._holders] = cosines
+            else:
+                np.maximum.at(found, self._holders, cosines)
         return found
 
     def placed(self, found: Iterable[tuple[str, float]]) -> npt.NDArray[np.float32]:
@@ -128,11 +160,30 @@ class Shelf:
 
     def seen_in(self, scopes: Sequence[str] | None) -> npt.NDArray[np.bool_]:
         """Which of the live memories have one of these scopes; None is any."""
-        alive = np.array(self.alive, bool)
+        alive = np.array(self._alive, bool)
         if scopes is None:
             return alive
-        seen: npt.NDArray[np.bool_] = alive & np.array([entry.scope in scopes for entry in self.entries], bool)
+        seen: npt.NDArray[np.bool_] = alive & self._scopes.among(scopes)
         return seen
+
+    @property
+    def neighbours(self) -> tuple[Numbers, Numbers]:
+        """The numbers of those before and after each memory, or NOBODY."""
+        return np.array(self._before, np.intp), np.array(self._after, np.intp)
+
+    @property
+    def times(self) -> npt.NDArray[np.float64]:
+        """When each was, in seconds since the epoch; NaN where nobody knows."""
+        return np.array(self._at, np.float64)
+
+    @property
+    def speakers(self) -> Sequence[str]:
+        """Everybody who says something here."""
+        return list(self._speakers.codes)
+
+    def said_by(self, speaker: str) -> npt.NDArray[np.bool_]:
+        """Which memories are this speaker's."""
+        return self._speakers.among([speaker])
 
     def _gather(self) -> None:
         """Bring the vectors that have come since into the matrix."""
@@ -146,6 +197,7 @@ class Shelf:
             parts.insert(0, self._matrix)
             holders = np.concatenate([self._holders, holders])
         self._matrix, self._holders = np.concatenate(parts), holders.astype(np.intp)
+        self._embedded = len(set(self._holders.tolist()))
         self._fresh.clear()
 
 

@@ -61,7 +61,7 @@ def test_a_turn_stands_beside_its_neighbours_of_the_same_conversation() -> None:
     found = dict(ranked(made, "sailing"))
     assert found["m3"] == {"words nearby": 2}
     assert set(found) == {"m1", "m3"}
-    assert (made.before, made.after) == ([-1, -1, 0, 1], [2, 3, -1, -1])
+    assert [side.tolist() for side in made.neighbours] == [[-1, -1, 0, 1], [2, 3, -1, -1]]
 
 
 def test_a_time_and_a_speaker_in_the_question_raise_those_within() -> None:
