@@ -81,7 +81,7 @@ def fill(database: Database, owners: Sequence[str], each: int) -> None:
                 "own": True,
                 "sources": [],
                 "event_at": 1.6e9 + 3600 * place,
-                "embedding": to_bytes(vector),
+                "embedding": to_bytes(vector[None]),
                 "embedding_model": embedder.model,
                 "content_sha256": f"{place:064d}",
                 "revision": 1,

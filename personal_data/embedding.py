@@ -79,13 +79,15 @@ class HashingEmbedder:
         return vector
 
 
-def to_bytes(vector: Vectors) -> bytes:
-    """Little-endian float32, as stored in SQL."""
-    return vector.astype("<f4").tobytes()
+def to_bytes(vectors: Vectors) -> bytes:
+    """Vectors [parts, size] as stored in SQL: the size, then the numbers, each 4 bytes, little-endian."""
+    return len(vectors[0]).to_bytes(4, "little") + vectors.astype("<f4").tobytes()
 
 
 def from_bytes(blob: bytes) -> Vectors:
-    return np.frombuffer(blob, "<f4").astype(np.float32)
+    """What `to_bytes` made: [parts, size]."""
+    size = int.from_bytes(blob[:4], "little")
+    return np.frombuffer(blob, "<f4", offset=4).reshape(-1, size)
 
 
 def _unit(vectors: Vectors) -> Vectors:

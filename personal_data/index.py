@@ -19,6 +19,7 @@ from personal_data.embedding import Vectors
 from personal_data.errors import IndexUnavailable
 
 _SHARDS = 64
+_PART = "#"
 _BATCH = 200
 _COLLECTIONS = "/tenants/default_tenant/databases/default_database/collections"
 
@@ -30,6 +31,12 @@ class IndexRow:
     memory_id: str
     scope: str
     vector: Vectors
+    part: int = 0
+    """A memory has a vector for each of its parts."""
+
+    @property
+    def id(self) -> str:
+        return self.memory_id if self.part == 0 else f"{self.memory_id}{_PART}{self.part}"
 
 
 class VectorIndex(Protocol):
@@ -72,19 +79,20 @@ class ChromaIndex:
                 owner,
                 model,
                 "upsert",
-                ids=[row.memory_id for row in batch],
+                ids=[row.id for row in batch],
                 embeddings=[row.vector.tolist() for row in batch],
-                metadatas=[{"owner": owner, "scope": row.scope} for row in batch],
+                metadatas=[{"owner": owner, "scope": row.scope, "memory": row.memory_id} for row in batch],
             )
 
     def delete(self, owner: str, model: str, memory_ids: Sequence[str]) -> None:
-        """Remove the owner's vectors; unknown ids are fine."""
-        self._ask(owner, model, "delete", ids=list(memory_ids), where={"owner": owner})
+        """Remove the vectors of the owner's memories; unknown ids are fine."""
+        self._ask(owner, model, "delete", where={"$and": [{"owner": owner}, {"memory": {"$in": list(memory_ids)}}]})
 
     def query(
         self, owner: str, model: str, vector: Vectors, k: int, scopes: Sequence[str] | None
     ) -> list[tuple[str, float]]:
-        """The owner's k nearest (memory id, cosine), best first; `scopes` None means all of them."""
+        """The memories (id, cosine) of the owner's k nearest vectors, best first, each as often as it has one of them;
+        `scopes` None means all of them."""
         where: dict[str, Any] = {"owner": owner}
         if scopes is not None:
             where = {"$and": [where, {"scope": {"$in": list(scopes)}}]}
@@ -93,7 +101,7 @@ class ChromaIndex:
         )
         try:
             pairs = zip(found["ids"][0], found["distances"][0], strict=True)
-            return [(str(memory_id), 1.0 - float(distance)) for memory_id, distance in pairs]
+            return [(str(row).partition(_PART)[0], 1.0 - float(distance)) for row, distance in pairs]
         except (LookupError, TypeError, ValueError) as error:
             raise self._strange() from error
 

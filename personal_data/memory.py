@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from personal_data.chunks import embed
 from personal_data.database import Database
 from personal_data.embedding import Embedder, Vectors, from_bytes, to_bytes
 from personal_data.errors import BackendError, IndexUnavailable, InvalidInput, NotFound
@@ -129,10 +130,10 @@ class Memory:
         scopes = visible_scopes(audience)
         if not query.strip():
             return []
-        vectors = self._try_embed([query])
+        vector = self._try_embed(query)
         with self._shelves.of(user_id) as shelf:
             allowed = shelf.seen_in(scopes)
-            cosines = None if vectors is None else self._cosines(user_id, shelf, vectors[0], scopes)
+            cosines = None if vector is None else self._cosines(user_id, shelf, vector, scopes)
             asked_at = now() if as_of is None else as_of
             found = rank(shelf, query, cosines, asked_at=asked_at, allowed=allowed, k=k)
             return [_hit(shelf.entries[ranked.number], ranked) for ranked in found]
@@ -199,11 +200,13 @@ class Memory:
         """
         return self._outbox.reconcile()
 
-    def _try_embed(self, texts: Sequence[str]) -> Vectors | None:
+    def _try_embed(self, query: str) -> Vectors | None:
+        """The vector of a question."""
         try:
-            return self._embedder.embed(texts) if texts else None
+            vector: Vectors = self._embedder.embed([query])[0]
+            return vector
         except BackendError as error:
-            log.warning("stored without a vector for now: %s", error)
+            log.warning("recalling by words only: %s", error)
             return None
 
     def _vectors_of_new(self, user_id: str, wanted: Sequence[_Wanted]) -> dict[str, Vectors]:
@@ -211,8 +214,11 @@ class Memory:
         with self._database.reading() as session:
             known = set(session.scalars(_same(user_id, wanted).with_only_columns(MemoryRow.content_sha256)))
         new = {digest: item.text for digest, item in wanted if digest not in known}
-        vectors = self._try_embed(list(new.values()))
-        return {} if vectors is None else dict(zip(new, vectors, strict=True))
+        try:
+            return dict(zip(new, embed(self._embedder, list(new.values())), strict=True))
+        except BackendError as error:
+            log.warning("stored without a vector for now: %s", error)
+            return {}
 
     def _store(
         self,
@@ -290,9 +296,9 @@ class Memory:
             if row.deleted_at is not None:
                 shelf.remove(row.id)
                 continue
-            vector = from_bytes(row.embedding)[None] if row.embedding and row.embedding_model == model else None
+            vectors = from_bytes(row.embedding) if row.embedding and row.embedding_model == model else None
             at = row.created_at if row.event_at is None else row.event_at
-            shelf.put(Entry(row.id, row.text, row.speaker, row.kind, row.scope, row.thread, at, vector))
+            shelf.put(Entry(row.id, row.text, row.speaker, row.kind, row.scope, row.thread, at, vectors))
         shelf.revision = max([revision, *(row.revision for row in rows)])
 
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
+from personal_data.chunks import embed
 from personal_data.database import Database
 from personal_data.embedding import Embedder, from_bytes, to_bytes
 from personal_data.errors import BackendError, IndexUnavailable
@@ -106,7 +107,11 @@ class Outbox:
 
     def _write(self, owner: str, ids: Sequence[str], stored: dict[str, _Stored]) -> None:
         if stored:
-            rows = [IndexRow(memory_id, scope, from_bytes(blob)) for memory_id, (scope, blob) in stored.items()]
+            rows = [
+                IndexRow(memory_id, scope, vector, part)
+                for memory_id, (scope, blob) in stored.items()
+                for part, vector in enumerate(from_bytes(blob))
+            ]
             self._index.upsert(owner, self._embedder.model, rows)
         if gone := [memory_id for memory_id in ids if memory_id not in stored]:
             self._index.delete(owner, self._embedder.model, gone)
@@ -117,10 +122,10 @@ class Outbox:
             rows = session.scalars(select(MemoryRow).where(*live(owner), MemoryRow.id.in_(ids))).all()
         bare = [row for row in rows if row.embedding is None or row.embedding_model != self._embedder.model]
         if bare:
-            vectors = self._embedder.embed([row.text for row in bare])
+            embedded = embed(self._embedder, [row.text for row in bare])
             with self._database.session() as session:
-                for row, vector in zip(bare, vectors, strict=True):
-                    row.embedding = to_bytes(vector)
+                for row, vectors in zip(bare, embedded, strict=True):
+                    row.embedding = to_bytes(vectors)
                     session.execute(
                         update(MemoryRow)
                         .where(MemoryRow.id == row.id, MemoryRow.deleted_at.is_(None))

@@ -196,7 +196,7 @@ class Memory(Record):
     valid_from: Mapped[float | None]
     valid_to: Mapped[float | None]
     embedding: Mapped[bytes | None]
-    """Unit vector, float32, little-endian."""
+    """Unit vectors of its parts: `embedding.to_bytes`."""
     embedding_model: Mapped[str | None] = mapped_column(String(200))
     content_sha256: Mapped[str] = mapped_column(String(64))
     thread: Mapped[str | None] = mapped_column(String(200))

@@ -316,6 +316,26 @@ def test_what_is_shared_while_it_is_delivered_is_shared_in_the_index(
     assert [found for found, _ in index.query(ada, HashingEmbedder.model, vector, 5, ["public"])] == [memory_id]
 
 
+@pytest.mark.parametrize("exact", [0, 250_000])
+def test_the_end_of_a_long_text_is_found_and_forgotten_whole(
+    database: Database, chroma_url: str, exact: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the shelf and in the index alike."""
+    monkeypatch.setattr(shelf, "EXACT_MEMORIES", exact)
+    ada, index = person(database, "ada"), ChromaIndex(chroma_url)
+    memory = Memory(database, HashingEmbedder(), index)
+    filler = " ".join(f"On day {number} nothing happened at all." for number in range(100))
+    [long, _] = memory.remember(ada, facts(f"{filler} Then the zeppelin landed.", *FACTS[:1]))
+    hit = memory.recall(ada, "zeppelin landed", 1)[0]
+    assert (hit.id, hit.why) == (long, {"words": 1, "meaning": 1})
+    vector = HashingEmbedder().embed(["Then the zeppelin landed."])[0]
+    assert index.query(ada, HashingEmbedder.model, vector, 1, None)[0][0] == long
+    assert memory.reconcile() == 0
+    memory.forget(ada, long)
+    assert long not in dict(index.query(ada, HashingEmbedder.model, vector, 10, None))
+    assert [hit.text for hit in memory.recall(ada, "zeppelin landed", 5)] == FACTS[:1]
+
+
 @pytest.mark.parametrize("exact", [0, 2, 250_000])
 def test_beyond_what_a_process_holds_the_index_is_asked(
     any_database: Database, chroma_url: str, exact: int, monkeypatch: pytest.MonkeyPatch

@@ -41,4 +41,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("import_id", "memory_id", name=op.f("pk_imported_memories")),
     )
     op.create_index("ix_imported_memories_memory_id", "imported_memories", ["memory_id"])
+    # A memory has a vector for each of its parts from now on: they are made again, and the index is told.
+    op.execute("UPDATE memories SET embedding = NULL, embedding_model = NULL")
+    op.execute(
+        "INSERT INTO memory_outbox (memory_id, user_id, operation, attempts, not_before) "
+        "SELECT id, user_id, 'sync', 0, 0 FROM memories WHERE deleted_at IS NULL"
+    )
     op.add_column("memories", sa.Column("own", sa.Boolean(), nullable=False, server_default=sa.true()))
