@@ -21,7 +21,7 @@ from personal_data.database import Database
 from personal_data.embedding import Embedder, Vectors, from_bytes, to_bytes
 from personal_data.errors import BackendError, IndexUnavailable, InvalidInput, NotFound
 from personal_data.index import VectorIndex
-from personal_data.outbox import Outbox, batches, live, tell
+from personal_data.outbox import Outbox, batches, live, take_turn, tell
 from personal_data.ranking import DEPTH, Ranked, Scores, rank
 from personal_data.records import ImportedMemory, User, new_id, now
 from personal_data.records import Memory as MemoryRow
@@ -153,9 +153,10 @@ class Memory:
             NotFound: no such live memory of this owner.
         """
         with self._database.session() as session:
+            revision = take_turn(session, user_id)
             row = self._owned(session, user_id, memory_id)
             row.scope = check_scope(scope)
-            tell(session, user_id, [memory_id])
+            tell(session, user_id, revision, [memory_id])
         self._outbox.drain(user_id)
 
     def forget(self, user_id: str, memory_id: str) -> None:
@@ -173,12 +174,13 @@ class Memory:
         forgotten = 0
         for batch in batches(memory_ids):
             with self._database.session() as session:
+                revision = take_turn(session, user_id)
                 rows = session.scalars(select(MemoryRow).where(*live(user_id), MemoryRow.id.in_(batch))).all()
                 for row in rows:
                     row.text, row.embedding, row.sources = "", None, []
                     row.content_sha256 = f"forgotten:{row.id}"
                     row.deleted_at = now()
-                tell(session, user_id, [row.id for row in rows])
+                tell(session, user_id, revision, [row.id for row in rows])
             forgotten += len(rows)
             self._outbox.drain(user_id)
         return forgotten
@@ -228,6 +230,7 @@ class Memory:
         vectors: dict[str, Vectors],
         origin: Origin | None,
     ) -> list[str]:
+        revision = take_turn(session, user_id)
         rows = {row.content_sha256: row for row in session.scalars(_same(user_id, wanted))}
         known = {row.id for row in rows.values()}
         told: list[str] = []
@@ -240,7 +243,7 @@ class Memory:
             else:
                 row.scope = item.scope
             told.append(row.id)
-        tell(session, user_id, told)
+        tell(session, user_id, revision, told)
         ids = [rows[digest].id for digest, _ in wanted]
         if origin is not None:
             _belong(session, origin, ids, known)
@@ -290,7 +293,10 @@ class Memory:
             if revision == shelf.revision:
                 return
             query = select(*_SHELVED).where(MemoryRow.user_id == user_id)
-            query = query.where(MemoryRow.revision > shelf.revision) if shelf.revision else query.where(*live(user_id))
+            if shelf.revision is None:
+                query = query.where(MemoryRow.deleted_at.is_(None))
+            else:
+                query = query.where(MemoryRow.revision > shelf.revision)
             rows = session.execute(query.order_by(MemoryRow.id)).all()
         for row in rows:
             if row.deleted_at is not None:

@@ -80,9 +80,10 @@ class Outbox:
 
     def _queue(self, owner: str, ids: Sequence[str]) -> int:
         with self._database.session() as session:
+            revision = take_turn(session, owner)
             waiting = session.scalars(select(MemoryOutbox.memory_id).where(MemoryOutbox.memory_id.in_(ids)))
             astray = sorted(set(ids) - set(waiting))
-            tell(session, owner, astray)
+            tell(session, owner, revision, astray)
         return len(astray)
 
     def _deliver(self, owner: str, entries: Sequence[MemoryOutbox]) -> int:
@@ -124,6 +125,7 @@ class Outbox:
         if bare:
             embedded = embed(self._embedder, [row.text for row in bare])
             with self._database.session() as session:
+                mark(session, take_turn(session, owner), [row.id for row in bare])
                 for row, vectors in zip(bare, embedded, strict=True):
                     row.embedding = to_bytes(vectors)
                     session.execute(
@@ -131,7 +133,6 @@ class Outbox:
                         .where(MemoryRow.id == row.id, MemoryRow.deleted_at.is_(None))
                         .values(embedding=row.embedding, embedding_model=self._embedder.model)
                     )
-                changed(session, owner, [row.id for row in bare])
         return {row.id: (row.scope, row.embedding) for row in rows if row.embedding is not None}
 
     def _postpone(self, entries: Iterable[MemoryOutbox]) -> None:
@@ -145,23 +146,28 @@ class Outbox:
                 )
 
 
-def tell(session: Session, user_id: str, memory_ids: Iterable[str]) -> None:
-    """Write down, in the transaction of the change itself, that the index has to hear of these memories."""
-    ids = list(dict.fromkeys(memory_ids))
-    changed(session, user_id, ids)
-    session.add_all(MemoryOutbox(memory_id=memory_id, user_id=user_id, operation="sync") for memory_id in ids)
+def take_turn(session: Session, user_id: str) -> int:
+    """The owner's next revision, for what this transaction will change of their memories. It must come first.
 
-
-def changed(session: Session, user_id: str, memory_ids: Sequence[str]) -> None:
-    """Give these memories the owner's next revision. Whoever changes an owner's memories waits for the transaction
-    that changed them before, so that a higher revision is never seen before a lower one."""
-    if not memory_ids:
-        return
-    session.flush()
+    Whoever changes an owner's memories waits here for the transaction that changed them before: so no text is stored
+    twice, a higher revision is never seen before a lower one, and no two wait for each other.
+    """
     grown = update(User).where(User.id == user_id).values(memory_revision=User.memory_revision + 1)
-    revision = session.execute(grown.returning(User.memory_revision)).scalar_one()
-    mine = MemoryRow.user_id == user_id, MemoryRow.id.in_(memory_ids)
-    session.execute(update(MemoryRow).where(*mine).values(revision=revision))
+    return session.execute(grown.returning(User.memory_revision)).scalar_one()
+
+
+def mark(session: Session, revision: int, memory_ids: Sequence[str]) -> None:
+    """Write down that these memories changed with this revision."""
+    session.flush()
+    session.execute(update(MemoryRow).where(MemoryRow.id.in_(memory_ids)).values(revision=revision))
+
+
+def tell(session: Session, user_id: str, revision: int, memory_ids: Iterable[str]) -> None:
+    """Write down, in the transaction of the change itself, that these memories changed and the index has to hear of
+    them."""
+    ids = list(dict.fromkeys(memory_ids))
+    mark(session, revision, ids)
+    session.add_all(MemoryOutbox(memory_id=memory_id, user_id=user_id, operation="sync") for memory_id in ids)
 
 
 def live(user_id: str) -> tuple[ColumnElement[bool], ...]:

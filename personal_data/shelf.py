@@ -66,9 +66,9 @@ class _Coded:
 
 @dataclass(eq=False)
 class Shelf:
-    """What an owner's memories are, as of a `revision` of theirs."""
+    """What an owner's memories are, as of a `revision` of theirs; None knows nothing yet."""
 
-    revision: int = 0
+    revision: int | None = None
     exact: bool = True
     """Whether it holds vectors; the index is asked otherwise."""
     entries: list[Entry] = field(default_factory=list)

@@ -9,11 +9,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
-from personal_data.database import Database
+from personal_data.database import _MIGRATIONS, Database
+from personal_data.embedding import HashingEmbedder
 from personal_data.errors import ConfigurationError, StorageError
+from personal_data.index import ChromaIndex
+from personal_data.memory import Memory
 from personal_data.records import Agent, Model, Record, User
 from personal_data.settings import Settings
 
@@ -70,6 +75,40 @@ def test_processes_that_start_together_migrate_once(any_database: Database) -> N
     with any_database.engine.connect() as connection:
         assert set(Record.metadata.tables) < set(sa.inspect(connection).get_table_names())
         assert connection.scalar(sa.text("SELECT count(*) FROM alembic_version")) == 1
+
+
+def upgrade_to(database: Database, revision: str) -> None:
+    """As a Folkmoot of that revision would have left an empty database."""
+    empty(database)
+    with database.engine.begin() as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        command.upgrade(config, revision)
+
+
+def test_memories_of_an_older_database_are_embedded_again_and_recalled(any_database: Database) -> None:
+    """Revision 2 kept one vector a memory, without its size."""
+    upgrade_to(any_database, "0002")
+    with any_database.engine.begin() as connection:
+        user = "INSERT INTO users (id, handle, name, admin, created_at) VALUES ('u', 'a', 'A', :no, 0)"
+        connection.execute(sa.text(user), {"no": False})
+        insert = sa.text(
+            "INSERT INTO memories (id, user_id, text, kind, speaker, scope, sources, embedding, embedding_model, "
+            "content_sha256, deleted_at, created_at) VALUES (:id, 'u', :text, 'fact', 'Ada', 'private', '[]', :vector, "
+            "'hashing-256', :id, :deleted, 0)"
+        )
+        for row in (
+            {"id": "m1", "text": "My cat is called Miro.", "deleted": None},
+            {"id": "m2", "text": "", "deleted": 1.0},
+        ):
+            connection.execute(insert, row | {"vector": bytes(1024)})
+    any_database.migrate()
+    memory = Memory(any_database, HashingEmbedder(), ChromaIndex("http://127.0.0.1:1"))
+    [hit] = memory.recall("u", "What is my cat called?", 5)
+    assert (hit.id, hit.why) == ("m1", {"words": 1})
+    memory.drain_outbox()
+    [hit] = memory.recall("u", "What is my cat called?", 5)
+    assert (hit.id, hit.why) == ("m1", {"words": 1, "meaning": 1})
 
 
 def test_no_update_is_lost_between_processes(any_database: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -464,3 +465,35 @@ def test_no_server_is_named_in_one_line(database: Database) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(IndexUnavailable, match=r"127\.0\.0\.1"):
         ChromaIndex(url).ping()
+
+
+def test_an_owners_writers_wait_for_each_other_and_never_for_ever(any_database: Database, chroma_url: str) -> None:
+    """Remembering, sharing, embedding again and forgetting the same at once; what is left is what recall has."""
+    ada = person(any_database, "ada")
+    memory = Memory(any_database, HashingEmbedder(), ChromaIndex(chroma_url))
+    texts = [f"Boat number {number} is green." for number in range(40)]
+    ids = memory.remember(ada, facts(*texts))
+
+    def share(scope: str) -> None:
+        for _ in range(6):
+            memory.remember(ada, facts(*texts, scope=scope))
+
+    def embed_again(model: str) -> None:
+        other = Memory(any_database, OtherEmbedder() if model else HashingEmbedder(), ChromaIndex(chroma_url))
+        for _ in range(6):
+            other.reconcile()
+            other.drain_outbox()
+
+    def forget(some: Sequence[str]) -> None:
+        for memory_id in some:
+            memory.forget(ada, memory_id)
+
+    with ThreadPoolExecutor(5) as threads:
+        work = [threads.submit(share, "public"), threads.submit(share, "private")]
+        work += [threads.submit(embed_again, model) for model in ("", "other")]
+        work += [threads.submit(forget, ids[:10])]
+        for one in work:
+            one.result(timeout=120)
+    hits = memory.recall(ada, "green boat number", 100)
+    assert {hit.id for hit in hits} == {row.id for row in memory.entries(ada)}
+    assert {hit.text for hit in hits} >= set(texts[10:])
