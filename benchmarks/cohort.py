@@ -26,10 +26,10 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
+from agents.engine.allocator import keep_freed_memory
 from agents.engine.base import Base
 from agents.engine.generation import Batch, Prompt, generate
 from agents.engine.lora import AdapterStack
-from agents.engine.memory import keep_freed_memory
 from agents.messages import SamplingParams
 from benchmarks.checkpoints import Size, endless, random_adapter, save_adapters, save_checkpoint
 from benchmarks.figures import KEEP_FREED, Figure, finish, machine

@@ -31,9 +31,9 @@ import httpx
 import torch
 
 from agents.adapters import read_adapter
+from agents.engine.allocator import keep_freed_memory
 from agents.engine.generation import Batch, Prompt
 from agents.engine.lora import AdapterStack
-from agents.engine.memory import keep_freed_memory
 from agents.engine.residents import Residents
 from agents.engine.scheduler import Job, Scheduler, Told
 from agents.messages import SamplingParams

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from personal_data.database import Database
@@ -24,7 +24,7 @@ from personal_data.importers import chatgpt, claude, telegram, whatsapp
 from personal_data.importers.parsed import Item, Options, Skipped, Unit
 from personal_data.importers.source import File, files_of
 from personal_data.memory import Memory, NewMemory, Origin, pieces
-from personal_data.records import Import, ImportedMemory, User, now
+from personal_data.records import Import, User, now
 from personal_data.sharing import check_scope
 
 _BATCH = 500
@@ -155,7 +155,8 @@ class Importing:
         with self._database.session() as session:
             kept = _owned(session, user_id, import_id)
             kept.units = [report.as_json() for report in reports]
-            kept.state, kept.finished_at = "done", now()
+            if kept.state != "undone":
+                kept.state, kept.finished_at = "done", now()
         return reports
 
     def _read(
@@ -176,56 +177,20 @@ class Importing:
                 self._memory.remember(user_id, new, origin=origin)
             report.status = "indexed" if report.items else "skipped"
         except InvalidInput as error:
-            self._take_back(user_id, origin.import_id, origin.unit)
+            self._memory.take_back(user_id, origin.import_id, origin.unit)
             report.status, report.error = "failed", str(error)
 
     def undo(self, user_id: str, import_id: str) -> int:
         """Forget all that an import brought and that nothing else holds; how many memories that were.
 
+        One that is running stops at its next batch.
+
         Raises:
             NotFound: no such import of this owner.
         """
-        with self._database.reading() as session:
-            _owned(session, user_id, import_id)
-        forgotten = self._take_back(user_id, import_id, None)
         with self._database.session() as session:
             _owned(session, user_id, import_id).state = "undone"
-        return forgotten
-
-    def _take_back(self, user_id: str, import_id: str, unit: int | None) -> int:
-        """Forget what one part of an import, or all of it, has made. A memory that a later import holds too is that
-        one's from now on."""
-        forgotten = 0
-        while batch := self._held(import_id, unit):
-            ids = [memory_id for memory_id, _ in batch]
-            with self._database.session() as session:
-                others = select(ImportedMemory.memory_id, ImportedMemory.import_id).where(
-                    ImportedMemory.memory_id.in_(ids), ImportedMemory.import_id != import_id
-                )
-                shared = dict(session.execute(others).tuples().all())
-                for memory_id, heir in shared.items():
-                    mine = ImportedMemory.memory_id == memory_id, ImportedMemory.import_id == heir
-                    made = dict(batch)[memory_id]
-                    session.execute(
-                        update(ImportedMemory).where(*mine, ImportedMemory.made.is_(False)).values(made=made)
-                    )
-            gone = [memory_id for memory_id, made in batch if made and memory_id not in shared]
-            forgotten += self._memory.forget_many(user_id, gone)
-            with self._database.session() as session:
-                for row in session.scalars(
-                    select(ImportedMemory).where(
-                        ImportedMemory.import_id == import_id, ImportedMemory.memory_id.in_(ids)
-                    )
-                ):
-                    session.delete(row)
-        return forgotten
-
-    def _held(self, import_id: str, unit: int | None) -> Sequence[tuple[str, bool]]:
-        query = select(ImportedMemory.memory_id, ImportedMemory.made).where(ImportedMemory.import_id == import_id)
-        if unit is not None:
-            query = query.where(ImportedMemory.unit == unit)
-        with self._database.reading() as session:
-            return session.execute(query.order_by(ImportedMemory.memory_id).limit(_BATCH)).tuples().all()
+        return self._memory.take_back(user_id, import_id)
 
     def entries(self, user_id: str) -> list[Import]:
         """The owner's imports, newest first."""
@@ -260,7 +225,7 @@ def _parts(path: Path, options: Options) -> tuple[list[Unit], list[Report]]:
 
 def _memories(unit: Unit, choice: Choice, owner: str, item: Item) -> Iterator[NewMemory]:
     """An item as memories: one, unless it is longer than a memory may be. What is the owner's goes by their name."""
-    own = item.speaker in choice.me if item.own is None and item.speaker else item.own is not False
+    own = item.speaker in choice.me if item.own is None else item.own
     whole = NewMemory(
         text="",
         speaker=owner if own else item.speaker or unit.name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,8 +17,10 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+import snowballstemmer
 
 Scores = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 _K1, _B = 1.2, 0.75
 """How soon a repeated word stops counting, and how much a long text is discounted: Lucene's values."""
@@ -30,6 +33,9 @@ _SILENT = (
     "yours"
 )
 _STOPWORDS = frozenset(_SILENT.split())
+_STEMMER = snowballstemmer.stemmer("english")
+_ONE_AT_A_TIME = threading.Lock()
+"""A stemmer keeps the word that it works on."""
 
 
 def words(text: str) -> list[str]:
@@ -40,18 +46,10 @@ def words(text: str) -> list[str]:
 
 @lru_cache(maxsize=100_000)
 def _stem(word: str) -> str:
-    """Harman's S stemmer (1991) and the endings -ed and -ing: as much as short texts can bear."""
-    word = word.removesuffix("'s")
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
-        word = word[:-1]
-    for ending in ("ing", "ed"):
-        rest = word.removesuffix(ending)
-        if rest != word and len(rest) > 2 and re.search("[aeiouy]", rest):
-            word = rest[:-1] if rest[-1] == rest[-2] and rest[-1] not in "lsz" else rest
-            break
-    return word.removesuffix("e") if len(word) > 3 else word
+    """Porter's second English stemmer; words of other languages mostly pass as they are."""
+    with _ONE_AT_A_TIME:
+        stem: str = _STEMMER.stemWord(word)
+    return stem
 
 
 class LexicalIndex:
@@ -60,7 +58,6 @@ class LexicalIndex:
     def __init__(self, documents: Iterable[Sequence[str]] = ()) -> None:
         self._postings: dict[str, tuple[array[int], array[int]]] = {}
         self._lengths = array("I")
-        self._total = 0
         for document in documents:
             self.add(document)
 
@@ -76,22 +73,30 @@ class LexicalIndex:
             posting[0].append(number)
             posting[1].append(count)
         self._lengths.append(len(document))
-        self._total += len(document)
         return number
 
-    def scores(self, query: Sequence[str]) -> Scores:
-        """BM25 of every document, 0 where it shares no word with the query."""
+    def scores(self, query: Sequence[str], among: Mask | None = None) -> Scores:
+        """BM25 of every document, 0 where it shares no word with the query.
+
+        With `among` [documents] it is as if there were no others: they count for nothing, not even in how rare a word
+        is, and score 0.
+        """
         found = np.zeros(len(self), np.float32)
-        if not self._total:
-            return found
         lengths = np.array(self._lengths, np.float32)
+        counted = lengths if among is None else lengths[among]
+        if not counted.any():
+            return found
+        average = counted.mean()
         for word, weight in Counter(query).items():
             if (posting := self._postings.get(word)) is None:
                 continue
             numbers, counts = np.array(posting[0], np.intp), np.array(posting[1], np.float32)
-            saturation = counts + _K1 * (1 - _B + _B * lengths[numbers] * (len(self) / self._total))
-            found[numbers] += weight * self._rarity(len(numbers)) * counts * (_K1 + 1) / saturation
+            if among is not None:
+                numbers, counts = numbers[among[numbers]], counts[among[numbers]]
+            saturation = counts + _K1 * (1 - _B + _B * lengths[numbers] / average)
+            found[numbers] += weight * _rarity(len(numbers), len(counted)) * counts * (_K1 + 1) / saturation
         return found
 
-    def _rarity(self, holding: int) -> float:
-        return math.log(1 + (len(self) - holding + 0.5) / (holding + 0.5))
+
+def _rarity(holding: int, documents: int) -> float:
+    return math.log(1 + (documents - holding + 0.5) / (holding + 0.5))

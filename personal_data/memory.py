@@ -1,9 +1,10 @@
 """A person's memory: remember, recall, forget.
 
-SQL is the truth (text, vector, provenance, tombstones); the vector index only speeds recall up and can be filled again.
-Between them stands an outbox (`outbox.py`), written in the memory's own transaction: a crash, or an index that is away,
-delays the index and loses nothing. Recall (`ranking.py`) is always for one owner, over what this process holds of
-theirs (`shelf.py`); `audience` narrows it to what that audience may see before anything is ranked.
+SQL is the truth (text, vector, provenance, tombstones); the vector index can be filled again. Between them stands an
+outbox (`outbox.py`), written in the memory's own transaction: a crash, or an index that is away, delays the index and
+loses nothing. Recall (`ranking.py`) is always for one owner, over what this process holds of theirs (`shelf.py`): the
+index is asked for those alone who have more vectors than a shelf takes. `audience` narrows recall to what that audience
+may see before anything is ranked.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from personal_data.chunks import embed
 from personal_data.database import Database
 from personal_data.embedding import Embedder, Vectors, from_bytes, to_bytes
-from personal_data.errors import BackendError, IndexUnavailable, InvalidInput, NotFound
+from personal_data.errors import BackendError, Conflict, IndexUnavailable, InvalidInput, NotFound
 from personal_data.index import VectorIndex
-from personal_data.outbox import Outbox, batches, live, take_turn, tell
-from personal_data.ranking import DEPTH, Ranked, Scores, rank
-from personal_data.records import ImportedMemory, User, new_id, now
+from personal_data.lexical import Scores
+from personal_data.outbox import BATCH, Outbox, batches, live, take_turn, tell
+from personal_data.ranking import DEPTH, Ranked, rank
+from personal_data.records import Import, ImportedMemory, User, new_id, now
 from personal_data.records import Memory as MemoryRow
 from personal_data.sharing import PRIVATE, check_scope, visible_scopes
 from personal_data.shelf import Entry, Shelf, Shelves
@@ -175,13 +177,31 @@ class Memory:
         for batch in batches(memory_ids):
             with self._database.session() as session:
                 revision = take_turn(session, user_id)
-                rows = session.scalars(select(MemoryRow).where(*live(user_id), MemoryRow.id.in_(batch))).all()
-                for row in rows:
-                    row.text, row.embedding, row.sources = "", None, []
-                    row.content_sha256 = f"forgotten:{row.id}"
-                    row.deleted_at = now()
-                tell(session, user_id, revision, [row.id for row in rows])
-            forgotten += len(rows)
+                forgotten += _bury(session, user_id, revision, batch)
+            self._outbox.drain(user_id)
+        return forgotten
+
+    def take_back(self, user_id: str, import_id: str, unit: int | None = None) -> int:
+        """Forget what came with one part of an import, or with all of it, and in no other way; how many that were.
+
+        A memory that another import holds too, or that was remembered otherwise, stays.
+        """
+        held = select(ImportedMemory.memory_id).where(ImportedMemory.import_id == import_id)
+        if unit is not None:
+            held = held.where(ImportedMemory.unit == unit)
+        forgotten, more = 0, True
+        while more:
+            with self._database.session() as session:
+                revision = take_turn(session, user_id)
+                ids = session.scalars(held.order_by(ImportedMemory.memory_id).limit(BATCH)).all()
+                mine = ImportedMemory.import_id == import_id, ImportedMemory.memory_id.in_(ids)
+                session.execute(delete(ImportedMemory).where(*mine))
+                others = select(ImportedMemory.memory_id).where(ImportedMemory.memory_id.in_(ids))
+                gone = select(MemoryRow.id).where(
+                    MemoryRow.id.in_(ids), MemoryRow.imported, MemoryRow.id.not_in(others)
+                )
+                forgotten += _bury(session, user_id, revision, session.scalars(gone).all())
+                more = bool(ids)
             self._outbox.drain(user_id)
         return forgotten
 
@@ -232,21 +252,22 @@ class Memory:
     ) -> list[str]:
         revision = take_turn(session, user_id)
         rows = {row.content_sha256: row for row in session.scalars(_same(user_id, wanted))}
-        known = {row.id for row in rows.values()}
         told: list[str] = []
         for digest, item in wanted:
             if (row := rows.get(digest)) is None:
                 row = rows[digest] = self._new_row(user_id, item, digest, vectors.get(digest))
                 session.add(row)
-            elif item.scope in (None, row.scope):
+                row.imported = origin is not None
+                told.append(row.id)
                 continue
-            else:
+            row.imported = row.imported and origin is not None
+            if item.scope not in (None, row.scope):
                 row.scope = item.scope
-            told.append(row.id)
+                told.append(row.id)
         tell(session, user_id, revision, told)
         ids = [rows[digest].id for digest, _ in wanted]
         if origin is not None:
-            _belong(session, origin, ids, known)
+            _belong(session, origin, ids)
         return ids
 
     def _new_row(self, user_id: str, item: NewMemory, digest: str, vector: Vectors | None) -> MemoryRow:
@@ -304,7 +325,7 @@ class Memory:
                 continue
             vectors = from_bytes(row.embedding) if row.embedding and row.embedding_model == model else None
             at = row.created_at if row.event_at is None else row.event_at
-            shelf.put(Entry(row.id, row.text, row.speaker, row.kind, row.scope, row.thread, at, vectors))
+            shelf.put(Entry(row.id, row.text, row.speaker, row.kind, row.scope, row.thread, at), vectors)
         shelf.revision = max([revision, *(row.revision for row in rows)])
 
 
@@ -340,6 +361,17 @@ def pieces(text: str) -> list[str]:
     return [*parts, rest]
 
 
+def _bury(session: Session, user_id: str, revision: int, memory_ids: Sequence[str]) -> int:
+    """Empty those of these memories that are alive and this owner's; how many they were."""
+    rows = session.scalars(select(MemoryRow).where(*live(user_id), MemoryRow.id.in_(memory_ids))).all()
+    for row in rows:
+        row.text, row.embedding, row.sources = "", None, []
+        row.content_sha256 = f"forgotten:{row.id}"
+        row.deleted_at = now()
+    tell(session, user_id, revision, [row.id for row in rows])
+    return len(rows)
+
+
 def _check(item: NewMemory) -> None:
     if item.scope is not None:
         check_scope(item.scope)
@@ -361,14 +393,17 @@ def _content_digest(item: NewMemory) -> str:
     return hashlib.sha256(f"{item.speaker}\0{' '.join(item.text.split())}{place}".encode()).hexdigest()
 
 
-def _belong(session: Session, origin: Origin, ids: Sequence[str], known: set[str]) -> None:
-    """Write down that these memories came with an import."""
+def _belong(session: Session, origin: Origin, ids: Sequence[str]) -> None:
+    """Write down that these memories came with an import.
+
+    Raises:
+        Conflict: it was undone meanwhile.
+    """
+    begun = session.get(Import, origin.import_id)
+    if begun is None or begun.state == "undone":
+        raise Conflict(f"import {origin.import_id} was undone; begin another one")
     query = select(ImportedMemory.memory_id).where(ImportedMemory.import_id == origin.import_id)
     there = set(session.scalars(query.where(ImportedMemory.memory_id.in_(ids))))
     for memory_id in dict.fromkeys(ids):
         if memory_id not in there:
-            session.add(
-                ImportedMemory(
-                    import_id=origin.import_id, memory_id=memory_id, unit=origin.unit, made=memory_id not in known
-                )
-            )
+            session.add(ImportedMemory(import_id=origin.import_id, memory_id=memory_id, unit=origin.unit))

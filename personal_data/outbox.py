@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _Stored = tuple[str, bytes]
 """What the index is told of a memory: its scope and its vector."""
-_BATCH = 500
+BATCH = 500
 """Rows a transaction: other writers get their turn between two of them. Every database binds that many variables."""
 _RETRY_S = 5.0
 _LONGEST_RETRY_S = 300.0
@@ -50,7 +50,7 @@ class Outbox:
         if user_id is not None:
             due = due.where(MemoryOutbox.user_id == user_id)
         with self._database.reading() as session:
-            entries = list(session.scalars(due.order_by(MemoryOutbox.id).limit(_BATCH)))
+            entries = list(session.scalars(due.order_by(MemoryOutbox.id).limit(BATCH)))
         by_owner: dict[str, list[MemoryOutbox]] = {}
         for entry in entries:
             by_owner.setdefault(entry.user_id, []).append(entry)
@@ -177,4 +177,4 @@ def live(user_id: str) -> tuple[ColumnElement[bool], ...]:
 
 def batches(found: Sequence[_T]) -> Iterator[Sequence[_T]]:
     """As many at a time as one transaction should hold."""
-    return (found[start : start + _BATCH] for start in range(0, len(found), _BATCH))
+    return (found[start : start + BATCH] for start in range(0, len(found), BATCH))

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from personal_data.lexical import words
-from personal_data.shelf import NOBODY, Shelf
+from personal_data.lexical import Mask, Scores, words
+from personal_data.shelf import NOBODY, Numbers, Shelf
 from personal_data.timewords import Span, spans
-
-Scores = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 _RRF_K = 60  # the constant of the paper
 DEPTH = 200
@@ -46,13 +44,13 @@ def rank(
 
     Args:
         cosines: [memories] of their vectors and the question's, -1 where one has none; None without the embedder.
-        allowed: [memories]; the others do not take part, nor are they shown in any score of those that do.
+        allowed: [memories]; what the others say, and that they are there, changes nothing in what is returned.
     """
     if not allowed.any():
         return []
     rankings = _rankings(shelf, question, cosines, allowed)
     fused = _fuse(len(shelf), rankings.values())
-    for name, within in _narrower(shelf, question, asked_at).items():
+    for name, within in _narrower(shelf, question, asked_at, allowed).items():
         rankings[name] = _order(fused, within & allowed)
     fused = _fuse(len(shelf), rankings.values())
     best = _order(fused, allowed)[:k]
@@ -64,30 +62,34 @@ def rank(
 
 
 def _rankings(shelf: Shelf, question: str, cosines: Scores | None, allowed: Mask) -> dict[str, list[int]]:
-    before, after = shelf.neighbours
-    by_words = np.where(allowed, shelf.words.scores(words(question)), 0)
-    scores = {"words": by_words}
+    scores = {"words": shelf.words.scores(words(question), allowed)}
     if cosines is not None:
         scores["meaning"] = np.where(allowed, cosines, -1) + 1
-    if (before != NOBODY).any():
+    before, after = shelf.neighbours
+    if (allowed & _padded(allowed)[before]).any():
         scores |= {f"{name} nearby": _with(found, before, after) for name, found in scores.items()}
     return {name: _order(found, allowed) for name, found in scores.items()}
 
 
-def _with(scores: Scores, before: npt.NDArray[np.intp], after: npt.NDArray[np.intp]) -> Scores:
-    """A memory's score with its neighbours'."""
-    padded = np.append(scores, np.float32(0))  # NOBODY is -1, the last place
-    assert NOBODY == -1
+def _with(scores: Scores, before: Numbers, after: Numbers) -> Scores:
+    """A memory's score with its neighbours'; those that are not allowed have none."""
+    padded = _padded(scores)
     found: Scores = scores + np.float32(_NEARBY) * (padded[before] + padded[after])
     return found
 
 
-def _narrower(shelf: Shelf, question: str, asked_at: float) -> dict[str, Mask]:
+def _padded(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """With a zero at the place of NOBODY, which is the last."""
+    assert NOBODY == -1
+    return np.append(values, values.dtype.type(0))
+
+
+def _narrower(shelf: Shelf, question: str, asked_at: float, allowed: Mask) -> dict[str, Mask]:
     """Those within the times, and of the only speaker, that a question names."""
     found: dict[str, Mask] = {}
     if named := spans(question, asked_at):
         found["time"] = _happened(shelf.times, named)
-    asked, speakers = set(words(question)), shelf.speakers
+    asked, speakers = set(words(question)), shelf.speakers(allowed)
     if len(who := [speaker for speaker in speakers if set(words(speaker)) & asked]) == 1 < len(speakers):
         found["speaker"] = shelf.said_by(who[0])
     return found

@@ -25,6 +25,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     true,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -191,6 +192,8 @@ class Memory(Record):
     """private, society:<slug> or public."""
     own: Mapped[bool] = mapped_column(default=True, server_default=true())
     """Whether the owner said it. What others said is context, and never something to learn to say."""
+    imported: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether imports alone have brought it: undoing the last of them forgets it."""
     sources: Mapped[list[Any]] = mapped_column(default=list)
     event_at: Mapped[float | None]
     valid_from: Mapped[float | None]
@@ -227,13 +230,12 @@ class Import(Record):
 
 
 class ImportedMemory(Record):
-    """A memory that an import holds; `made` says that it was not known before."""
+    """A memory that came with a part of an import, be it with that one alone or not."""
 
     __tablename__ = "imported_memories"
     import_id: Mapped[str] = mapped_column(ForeignKey("imports.id", ondelete="CASCADE"), primary_key=True)
     memory_id: Mapped[str] = mapped_column(ForeignKey("memories.id", ondelete="CASCADE"), primary_key=True, index=True)
     unit: Mapped[int]
-    made: Mapped[bool]
 
 
 class MemoryOutbox(Record):

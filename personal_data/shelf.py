@@ -13,27 +13,27 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 
 from personal_data.embedding import Vectors
-from personal_data.lexical import LexicalIndex, words
+from personal_data.lexical import LexicalIndex, Mask, Scores, words
 
 Numbers = npt.NDArray[np.intp]
 NOBODY = -1
 """The neighbour of the first and the last of a conversation."""
 EXACT_MEMORIES = 250_000
-"""Beyond so many an owner's vectors are not kept here: they would take a tenth of a second to compare."""
-_BYTES_A_MEMORY = 1_500
-"""Its text, postings and places, beside its vectors: measured on turns of 80 characters."""
+"""Beyond so many an owner's vectors are not kept here: those of MiniLM alone would take 400 MB."""
+_BYTES_A_MEMORY, _BYTES_A_CHARACTER = 600, 3
+"""Beside its vectors: 784 bytes were measured for texts of 69 characters (`benchmarks/memory_scale.py` draws them)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A memory as SQL has it now; `vectors` [chunks, size], None while it has none of the present model."""
+    """A memory as SQL has it now."""
 
     id: str
     text: str
@@ -43,7 +43,6 @@ class Entry:
     thread: str | None
     at: float | None
     """When it happened, or else when it was remembered."""
-    vectors: Vectors | None
 
 
 class _Coded:
@@ -59,9 +58,14 @@ class _Coded:
     def set(self, number: int, text: str) -> None:
         self._values[number] = self.codes.setdefault(text, len(self.codes))
 
-    def among(self, texts: Iterable[str]) -> npt.NDArray[np.bool_]:
+    def are(self, texts: Iterable[str]) -> Mask:
         """Which of them are one of these texts."""
         return np.isin(np.array(self._values), [self.codes[text] for text in texts if text in self.codes])
+
+    def found(self, among: Mask) -> list[str]:
+        """The different ones among these."""
+        texts = list(self.codes)
+        return [texts[code] for code in np.unique(np.array(self._values)[among])]
 
 
 @dataclass(eq=False)
@@ -82,11 +86,12 @@ class Shelf:
     lock: threading.Lock = field(default_factory=threading.Lock)
     _numbers: dict[str, int] = field(default_factory=dict)
     _last_of_thread: dict[str, int] = field(default_factory=dict)
+    _text_bytes: int = 0
     _fresh: list[tuple[int, Vectors]] = field(default_factory=list)
+    _embedded: set[int] = field(default_factory=set)
     _matrix: Vectors = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     _holders: Numbers = field(default_factory=lambda: np.zeros(0, np.intp))
-    _embedded: int = 0
-    """How many memories have vectors; fewer than vectors where some have several."""
+    """Whose each vector of the matrix is."""
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -94,28 +99,33 @@ class Shelf:
     @property
     def bytes(self) -> int:
         """About how much memory it takes."""
-        return self._matrix.nbytes + sum(vectors.nbytes for _, vectors in self._fresh) + _BYTES_A_MEMORY * len(self)
+        return self._matrix.nbytes + sum(vectors.nbytes for _, vectors in self._fresh) + self._text_bytes
 
-    def put(self, entry: Entry) -> None:
-        """Add a memory, or take note of how it is now. Its text and its place never change."""
+    def put(self, entry: Entry, vectors: Vectors | None) -> None:
+        """Add a memory with its vectors [chunks, size], None while it has none, or take note of how it is now. Its
+        text, its place and the vectors that it once had never change."""
         number = self._numbers.get(entry.id)
         if number is None:
-            number = self._numbers[entry.id] = len(self.entries)
-            self.entries.append(entry)
-            self._alive.append(True)
-            self._at.append(math.nan if entry.at is None else entry.at)
-            self._scopes.append(entry.scope)
-            self._speakers.append(entry.speaker)
-            self.words.add(words(f"{_day(entry.at)} {entry.speaker} {entry.text}"))
-            self._line_up(entry, number)
-        known, self.entries[number] = self.entries[number], entry
+            number = self._add(entry)
+        self.entries[number] = entry
         self._scopes.set(number, entry.scope)
-        if known is not entry and known.vectors is not None:
-            return
-        if entry.vectors is not None and self.exact:
-            self._fresh.append((number, entry.vectors))
-            if len(self) > EXACT_MEMORIES:
+        if vectors is not None and self.exact and number not in self._embedded:
+            self._embedded.add(number)
+            self._fresh.append((number, vectors))
+            if len(self._embedded) > EXACT_MEMORIES:
                 self._give_up_vectors()
+
+    def _add(self, entry: Entry) -> int:
+        number = self._numbers[entry.id] = len(self.entries)
+        self.entries.append(entry)
+        self._text_bytes += _BYTES_A_MEMORY + _BYTES_A_CHARACTER * len(entry.text)
+        self._alive.append(True)
+        self._at.append(math.nan if entry.at is None else entry.at)
+        self._scopes.append(entry.scope)
+        self._speakers.append(entry.speaker)
+        self.words.add(words(f"{_day(entry.at)} {entry.speaker} {entry.text}"))
+        self._line_up(entry, number)
+        return number
 
     def _give_up_vectors(self) -> None:
         self.exact = False
@@ -136,21 +146,21 @@ class Shelf:
         if (number := self._numbers.get(memory_id)) is not None:
             self._alive[number] = False
             entry = self.entries[number]
-            self.entries[number] = Entry(entry.id, "", "", entry.kind, entry.scope, entry.thread, entry.at, None)
+            self.entries[number] = replace(entry, text="", speaker="")
 
-    def cosines(self, query: Vectors) -> npt.NDArray[np.float32]:
+    def cosines(self, query: Vectors) -> Scores:
         """The best cosine of each memory's chunks with a unit vector [size]; -1 where it has no vector."""
         found = np.full(len(self), -1.0, np.float32)
         self._gather()
         if self._matrix.shape[1] == len(query):
             cosines = self._matrix @ query
-            if len(self._holders) == self._embedded:
+            if len(self._holders) == len(self._embedded):  # one each
                 found[self._holders] = cosines
             else:
                 np.maximum.at(found, self._holders, cosines)
         return found
 
-    def placed(self, found: Iterable[tuple[str, float]]) -> npt.NDArray[np.float32]:
+    def placed(self, found: Iterable[tuple[str, float]]) -> Scores:
         """The cosines that an index has found, by memory id, as `cosines` has them; strange ids are left out."""
         places = np.full(len(self), -1.0, np.float32)
         for memory_id, cosine in found:
@@ -158,12 +168,12 @@ class Shelf:
                 places[number] = max(places[number], cosine)
         return places
 
-    def seen_in(self, scopes: Sequence[str] | None) -> npt.NDArray[np.bool_]:
+    def seen_in(self, scopes: Sequence[str] | None) -> Mask:
         """Which of the live memories have one of these scopes; None is any."""
         alive = np.array(self._alive, bool)
         if scopes is None:
             return alive
-        seen: npt.NDArray[np.bool_] = alive & self._scopes.among(scopes)
+        seen: Mask = alive & self._scopes.are(scopes)
         return seen
 
     @property
@@ -176,14 +186,13 @@ class Shelf:
         """When each was, in seconds since the epoch; NaN where nobody knows."""
         return np.array(self._at, np.float64)
 
-    @property
-    def speakers(self) -> Sequence[str]:
-        """Everybody who says something here."""
-        return list(self._speakers.codes)
+    def speakers(self, among: Mask) -> list[str]:
+        """Who says something in these memories."""
+        return self._speakers.found(among)
 
-    def said_by(self, speaker: str) -> npt.NDArray[np.bool_]:
+    def said_by(self, speaker: str) -> Mask:
         """Which memories are this speaker's."""
-        return self._speakers.among([speaker])
+        return self._speakers.are([speaker])
 
     def _gather(self) -> None:
         """Bring the vectors that have come since into the matrix."""
@@ -197,7 +206,6 @@ class Shelf:
             parts.insert(0, self._matrix)
             holders = np.concatenate([self._holders, holders])
         self._matrix, self._holders = np.concatenate(parts), holders.astype(np.intp)
-        self._embedded = len(set(self._holders.tolist()))
         self._fresh.clear()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
-from agents.engine.memory import keep_freed_memory
+from agents.engine.allocator import keep_freed_memory
 from personal_data.database import Database
 from personal_data.errors import BackendError, FolkmootError, IndexUnavailable, LeaseLost, Overloaded, StorageError
 from personal_data.settings import Settings, load

@@ -13,8 +13,8 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+from agents.engine.allocator import keep_freed_memory
 from agents.engine.base import base_folder
-from agents.engine.memory import keep_freed_memory
 from personal_data.errors import ConfigurationError
 
 if TYPE_CHECKING:

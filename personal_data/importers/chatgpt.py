@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
-from personal_data.importers.jsonstream import TOO_LARGE, outline, values
+from personal_data.importers.assistants import units
 from personal_data.importers.parsed import Item, Options, Skipped, Unit
 from personal_data.importers.source import File
 from personal_data.importers.times import seconds
 
-_CONVERSATIONS = ("item", "conversations.item")
 _SPEAKERS = {"user": "user", "assistant": "ChatGPT"}
 _SPOKEN = ("text", "multimodal_text")
 _TRANSCRIPT = "audio_transcription"
@@ -26,23 +24,10 @@ _CITATION = re.compile("\ue200[^\ue200\ue201]*\ue201|\u3010\\d+\u2020[^\u3010\u3
 
 def claim(files: Sequence[File], options: Options) -> list[Unit]:
     """The files that hold ChatGPT conversations."""
-    return [
-        Unit("chatgpt", file.name, (file.name,), partial(_read, file))
-        for file in files
-        if not outline(file).isdisjoint(f"{path}.mapping" for path in _CONVERSATIONS)
-    ]
+    return units("chatgpt", "mapping", files, _conversation)
 
 
-def _read(file: File) -> Iterator[Item | Skipped]:
-    for number, (_, conversation) in enumerate(values(file, _CONVERSATIONS), 1):
-        yield from _conversation(file.name, number, conversation)
-
-
-def _conversation(name: str, number: int, conversation: Any) -> Iterator[Item | Skipped]:
-    if not isinstance(conversation, dict):
-        what = "larger than any conversation" if conversation is TOO_LARGE else "not a conversation"
-        yield Skipped(f"{name}#{number}", what)
-        return
+def _conversation(name: str, number: int, conversation: dict[str, Any]) -> Iterator[Item | Skipped]:
     thread = str(conversation.get("conversation_id") or conversation.get("id") or number)
     source = f"{name}#{thread}"
     mapping = conversation.get("mapping")

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
-from personal_data.importers.jsonstream import TOO_LARGE, outline, values
+from personal_data.importers.assistants import units
 from personal_data.importers.parsed import Item, Options, Skipped, Unit
 from personal_data.importers.source import File
 from personal_data.importers.times import iso
 
-_CONVERSATIONS = ("item", "conversations.item")
 _SPEAKERS = {"human": "user", "assistant": "Claude"}
 _SPOKEN = ("text", "voice_note")
 _PLACEHOLDER = re.compile(r"(?:```\s*)?This block is not supported on your current device yet\.(?:\s*```)?")
@@ -25,23 +23,10 @@ _PLACEHOLDER = re.compile(r"(?:```\s*)?This block is not supported on your curre
 
 def claim(files: Sequence[File], options: Options) -> list[Unit]:
     """The files that hold Claude conversations."""
-    return [
-        Unit("claude", file.name, (file.name,), partial(_read, file))
-        for file in files
-        if not outline(file).isdisjoint(f"{path}.chat_messages" for path in _CONVERSATIONS)
-    ]
+    return units("claude", "chat_messages", files, _conversation)
 
 
-def _read(file: File) -> Iterator[Item | Skipped]:
-    for number, (_, conversation) in enumerate(values(file, _CONVERSATIONS), 1):
-        yield from _conversation(file.name, number, conversation)
-
-
-def _conversation(name: str, number: int, conversation: Any) -> Iterator[Item | Skipped]:
-    if not isinstance(conversation, dict):
-        what = "larger than any conversation" if conversation is TOO_LARGE else "not a conversation"
-        yield Skipped(f"{name}#{number}", what)
-        return
+def _conversation(name: str, number: int, conversation: dict[str, Any]) -> Iterator[Item | Skipped]:
     thread = str(conversation.get("uuid") or number)
     messages = conversation.get("chat_messages")
     if not isinstance(messages, list):

@@ -13,8 +13,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 from personal_data.errors import InvalidInput
 from personal_data.importers.parsed import Skipped
@@ -73,12 +74,16 @@ def files_of(path: Path) -> Upload:
             if found.is_symlink():
                 upload.refused.append(Skipped(name, "a link; its target is not read"))
             elif found.is_file():
-                _add(upload, File(name, found.stat().st_size, lambda found=found: found.open("rb")), 0)  # type: ignore[misc]
+                _add(upload, File(name, found.stat().st_size, partial(_on_disk, found)), 0)
     elif path.is_file():
-        _add(upload, File(path.name, path.stat().st_size, lambda: path.open("rb")), 0)
+        _add(upload, File(path.name, path.stat().st_size, partial(_on_disk, path)), 0)
     else:
         raise InvalidInput(f"{path.name}: no such file or folder", param="file")
     return upload
+
+
+def _on_disk(path: Path) -> BinaryIO:
+    return path.open("rb")
 
 
 def _add(upload: Upload, file: File, depth: int) -> None:
@@ -125,7 +130,7 @@ def _members(upload: Upload, file: File, depth: int) -> Iterator[File]:
         if (reason := _refusal(info)) is not None:
             upload.refused.append(Skipped(prefix + info.filename, reason))
             continue
-        yield File(prefix + info.filename, info.file_size, lambda info=info: _opened(archive, info))  # type: ignore[misc]
+        yield File(prefix + info.filename, info.file_size, partial(_opened, archive, info))
 
 
 def _refusal(info: zipfile.ZipInfo) -> str | None:
@@ -151,16 +156,16 @@ def _opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
 class _Bounded(io.RawIOBase):
     """A member's bytes, no more than it claims to have; a broken one is told in our words."""
 
-    def __init__(self, stream: object, limit: int, name: str) -> None:
+    def __init__(self, stream: IO[bytes], limit: int, name: str) -> None:
         self._stream, self._left, self._name = stream, limit, name
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(buffer)  # type: ignore[arg-type]
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
         try:
-            data = self._stream.read(len(view))  # type: ignore[attr-defined]
+            data = self._stream.read(len(view))
         except _BROKEN as error:
             raise InvalidInput(f"{self._name}: broken inside its zip ({error})", param="file") from error
         self._left -= len(data)
@@ -170,5 +175,5 @@ class _Bounded(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        self._stream.close()  # type: ignore[attr-defined]
+        self._stream.close()
         super().close()

@@ -14,8 +14,7 @@ from personal_data.errors import Conflict, InvalidInput, NotFound
 from personal_data.importers.parsed import Options
 from personal_data.importing import Choice, Importing
 from personal_data.index import ChromaIndex
-from personal_data.memory import Memory, NewMemory
-from personal_data.records import ImportedMemory
+from personal_data.memory import Memory, NewMemory, Origin
 from personal_data.records import Memory as MemoryRow
 from tests.personal_data.test_memory import AWAY, person
 from tests.personal_data.test_source import packed
@@ -126,6 +125,22 @@ def test_what_was_known_before_survives_the_undoing(
     assert importing.undo(ada, first) == 2
 
 
+def test_what_is_remembered_otherwise_stays_and_an_undone_import_stores_nothing_more(
+    importing: Importing, any_database: Database, tmp_path: Path
+) -> None:
+    ada = person(any_database, "ada")
+    path = upload(tmp_path, {"conversations.json": chatgpt(("user", "I sail."), ("assistant", "Nice."))})
+    begun = importing.start(ada, "a", Choice())
+    importing.run(ada, begun, path)
+    kept = NewMemory("I sail.", "Ada", thread="chatgpt:c1", event_at=1_700_000_000.0)
+    importing._memory.remember(ada, [kept])
+    assert importing.undo(ada, begun) == 1
+    assert [text for _, text, _ in stored(importing, ada)] == ["I sail."]
+    with pytest.raises(Conflict, match="undone"):
+        importing._memory.remember(ada, [NewMemory("Late.", "Ada")], origin=Origin(begun, 0))
+    assert [text for _, text, _ in stored(importing, ada)] == ["I sail."]
+
+
 def test_a_part_that_breaks_leaves_nothing_and_the_others_stay(
     importing: Importing, any_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,8 +173,6 @@ def test_what_broke_off_goes_on(importing: Importing, any_database: Database, tm
     assert importing.entries(ada)[0].state == "running"
     importing.run(ada, import_id, path)
     assert len(stored(importing, ada)) == 4
-    with any_database.reading() as session:
-        assert all(session.scalars(select(ImportedMemory.made).where(ImportedMemory.import_id == import_id)))
     assert importing.undo(ada, import_id) == 4
 
 

@@ -25,7 +25,7 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from agents.engine.memory import keep_freed_memory
+from agents.engine.allocator import keep_freed_memory
 from training.nursery.corpus import EASY, FULL, LONG, Corpus, Stage
 from training.nursery.muon import MuonAdamW
 from training.nursery.primer import Primer

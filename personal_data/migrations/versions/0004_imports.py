@@ -31,7 +31,6 @@ def upgrade() -> None:
         sa.Column("import_id", sa.String(length=40), nullable=False),
         sa.Column("memory_id", sa.String(length=40), nullable=False),
         sa.Column("unit", sa.Integer(), nullable=False),
-        sa.Column("made", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["import_id"], ["imports.id"], name=op.f("fk_imported_memories_import_id_imports"), ondelete="CASCADE"
         ),
@@ -48,3 +47,4 @@ def upgrade() -> None:
         "SELECT id, user_id, 'sync', 0, 0 FROM memories WHERE deleted_at IS NULL"
     )
     op.add_column("memories", sa.Column("own", sa.Boolean(), nullable=False, server_default=sa.true()))
+    op.add_column("memories", sa.Column("imported", sa.Boolean(), nullable=False, server_default=sa.false()))

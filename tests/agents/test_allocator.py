@@ -12,7 +12,7 @@ from tests.agents.running import ROOT
 
 _FAULTS = """
 import resource, sys
-from agents.engine.memory import keep_freed_memory
+from agents.engine.allocator import keep_freed_memory
 
 def touch():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
