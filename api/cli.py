@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_running(commands)
     _add_talking(commands)
+    _add_data(commands)
     _add_societies(commands)
     _add_learning(commands)
     return parser
@@ -122,9 +123,25 @@ def _add_talking(commands: Commands) -> None:
     recall = _command(commands, "recall", "talking:recall", "see what your agent recalls")
     recall.add_argument("query")
     recall.add_argument("-k", type=int, default=8, help="how many")
-    files = _command(commands, "import", "talking:import_files", "remember the lines of text files")
-    files.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    files.add_argument("--scope", help="private, public or society:<slug>")
+
+
+def _add_data(commands: Commands) -> None:
+    bring = _command(commands, "import", "importing:bring", "bring in exports, notes and documents")
+    bring.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="a file, a zip as it was downloaded, a folder"
+    )
+    bring.add_argument("--me", action="append", metavar="NAME", help="a speaker in it who is you")
+    bring.add_argument("--scope", help="private, public or society:<slug>")
+    bring.add_argument("--timezone", metavar="ZONE", help="where times without a zone were written: Europe/Berlin")
+    bring.add_argument("--date-order", choices=("dmy", "mdy", "ymd"), help="what comes first in its dates")
+    bring.add_argument("--dry-run", action="store_true", help="look, and import nothing")
+    bring.add_argument("--yes", action="store_true", help="ask nothing")
+    actions = _group(commands, "imports", "what was brought in")
+    _command(actions, "list", "importing:listing", "all of it")
+    report = _command(actions, "show", "importing:report", "how each part fared")
+    report.add_argument("id", metavar="ID")
+    undo = _command(actions, "undo", "importing:undo", "forget what it brought")
+    undo.add_argument("id", metavar="ID")
 
 
 def _add_societies(commands: Commands) -> None:

@@ -7,10 +7,10 @@ its message; a server that is not there raises `BackendUnavailable`. Chat may as
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 
@@ -136,6 +136,12 @@ class Client:
         """What was stored. Without `scope` it is private, or as it was where the text is known."""
         return Stored(self._post("/api/memories", _given(text=text, speaker=speaker, scope=scope)))
 
+    def remember_all(self, texts: Iterable[str], *, scope: str | None = None) -> Stored:
+        """Many texts at once, 500 at most; all of them or none."""
+        return Stored(
+            self._post("/api/memories/batch", {"memories": [_given(text=text, scope=scope) for text in texts]})
+        )
+
     def memories(self, *, limit: int = 100, before: str | None = None) -> list[Json]:
         return self._list("/api/memories", _given(limit=limit, before=before))
 
@@ -148,13 +154,36 @@ class Client:
     def forget(self, memory_id: str) -> None:
         self._send("DELETE", f"/api/memories/{memory_id}")
 
-    def import_texts(self, files: Mapping[str, str], *, scope: str | None = None) -> Stored:
-        """Remember the lines of text files, given as name → content; `scope` as in `remember`."""
-        listed = [{"name": name, "text": text} for name, text in files.items()]
-        return Stored(self._post("/api/imports", _given(files=listed, scope=scope)))
-
     def disclosures(self) -> list[Json]:
         return self._list("/api/disclosures")
+
+    # Imports
+
+    def upload(self, name: str, content: BinaryIO | Iterable[bytes], **options: str | None) -> Json:
+        """Send an export to be looked at; `options` are `timezone` and `date_order`."""
+        return self._send("POST", "/api/imports", params=_given(name=name, **options), content=content)
+
+    def imports(self) -> list[Json]:
+        return self._list("/api/imports")
+
+    def import_(self, import_id: str) -> Json:
+        return self._get(f"/api/imports/{import_id}")
+
+    def run_import(self, import_id: str, *, me: Sequence[str] = (), **choice: str | None) -> Json:
+        """Import it; `choice` is `scope`, `timezone` and `date_order`."""
+        return self._post(f"/api/imports/{import_id}/run", _given(me=list(me), **choice))
+
+    def undo_import(self, import_id: str) -> Json:
+        return self._send("DELETE", f"/api/imports/{import_id}")
+
+    def watch_import(self, import_id: str) -> Iterator[Json]:
+        """The import again and again until nothing happens to it any more; the last one waits or has ended."""
+        while True:
+            begun = self.import_(import_id)
+            yield begun
+            if begun["state"] not in ("looking", "running"):
+                return
+            time.sleep(_POLL_S)
 
     # Societies and debates
 

@@ -157,12 +157,15 @@ def _join(show: Transcript, admin: Client) -> dict[str, Client]:
         handle = folder.name
         created = admin.add_user(handle, handle.title())
         client = people[handle] = Client(admin.base_url, created["key"])
-        private = client.import_texts({"private.md": (folder / "private.md").read_text("utf-8")})
-        shared = client.import_texts(
-            {"shared.md": (folder / "shared.md").read_text("utf-8")}, scope=f"society:{SOCIETY}"
-        )
+        private = client.remember_all(_lines(folder / "private.md"))
+        shared = client.remember_all(_lines(folder / "shared.md"), scope=f"society:{SOCIETY}")
         show.print(f"  {handle:5} {len(private)} private memories, {len(shared)} shared with the society")
     return people
+
+
+def _lines(notes: Path) -> list[str]:
+    """What is listed in a note."""
+    return [line.removeprefix("- ") for line in notes.read_text("utf-8").splitlines() if line.startswith("- ")]
 
 
 # Chatting

@@ -20,14 +20,25 @@ from sqlalchemy.exc import SQLAlchemyError
 from api import errors
 from api.guards import BodyGuard, HostGuard
 from api.preflight import LOOPBACK_HOSTS, check_host
-from api.routes import accounts, agents, conversations, debates, health, improvements, memories, openai, societies
+from api.routes import (
+    accounts,
+    agents,
+    conversations,
+    debates,
+    health,
+    imports,
+    improvements,
+    memories,
+    openai,
+    societies,
+)
 from api.state import State, open_state
 from personal_data.errors import FolkmootError
 from personal_data.settings import Settings, load
 
 log = logging.getLogger(__name__)
 
-_NATIVE = (accounts, agents, conversations, memories, societies, debates, improvements, health)
+_NATIVE = (accounts, agents, conversations, memories, imports, societies, debates, improvements, health)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -53,7 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(openai.router, prefix="/v1")
     app.include_router(openai.router, include_in_schema=False)
     errors.install(app)
-    app.add_middleware(BodyGuard)
+    app.add_middleware(BodyGuard, streamed=frozenset({imports.STREAMED}))
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, JsonValue
 
 from api.openai_schemas import Text
-from personal_data.records import Job, TrainingRun
+from personal_data.importing import totals
+from personal_data.records import Import, Job, TrainingRun
 
 Handle = Annotated[str, Field(min_length=1, max_length=63)]
 Scope = Annotated[str, Field(max_length=80)]
@@ -99,6 +100,10 @@ class MemoryIn(In):
     event_at: float | None = None
 
 
+class MemoriesIn(In):
+    memories: Annotated[list[MemoryIn], Field(min_length=1, max_length=500)]
+
+
 class ScopeIn(In):
     scope: Scope
 
@@ -131,15 +136,58 @@ class StoredOut(BaseModel):
     scopes: list[str]
 
 
-class FileIn(In):
-    name: Annotated[Text, Field(min_length=1, max_length=4096)]
-    text: Text
+TimezoneName = Annotated[str | None, Field(max_length=64)]
+DateOrder = Literal["dmy", "mdy", "ymd"] | None
 
 
-class ImportIn(In):
-    files: Annotated[list[FileIn], Field(min_length=1, max_length=100)]
+class ChoiceIn(In):
+    """How an upload is to be imported."""
+
+    me: Annotated[list[Annotated[Text, Field(max_length=200)]], Field(max_length=50)] = []
+    """The speakers who are the caller; everybody else is context."""
     scope: Scope | None = None
-    """Left out: private, or what it is already for each line that is known."""
+    """Left out: private, or what it is already where a text is known."""
+    timezone: TimezoneName = None
+    date_order: DateOrder = None
+
+
+class ImportOut(BaseModel):
+    """`totals` sums up all parts; `parts` are the first so many of them."""
+
+    id: str
+    name: str
+    state: str
+    """looking, ready (waits for `run`), running, done, failed or undone."""
+    error: str | None
+    choice: dict[str, Any]
+    progress: dict[str, Any] | None
+    totals: dict[str, Any]
+    parts: list[dict[str, Any]]
+    created_at: float
+    finished_at: float | None
+
+    @classmethod
+    def of(cls, begun: Import, job: Job | None, *, parts: int = 0) -> ImportOut:
+        """As the rows say; work whose job has given up has failed, though it could not say so itself."""
+        gave_up = job is not None and job.state in ("failed", "dead") and begun.state in ("looking", "running")
+        busy = job is not None and job.state in ("queued", "leased") and begun.state in ("looking", "running")
+        return cls(
+            id=begun.id,
+            name=begun.name,
+            state="failed" if gave_up else begun.state,
+            error=job.error if job is not None and gave_up else begun.error,
+            choice=begun.choice,
+            progress=dict(job.progress) if job is not None and busy else None,
+            totals=totals(begun.units),
+            parts=begun.units[:parts],
+            created_at=begun.created_at,
+            finished_at=begun.finished_at,
+        )
+
+
+class UndoneOut(BaseModel):
+    id: str
+    forgotten: int
 
 
 class FeedbackIn(In):

@@ -15,11 +15,8 @@ from agents.directory import AgentDirectory
 from agents.models import sync_models
 from api.debates import DebateRunner
 from personal_data.database import Database
-from personal_data.embedding import EndpointEmbedder
-from personal_data.errors import ConfigurationError
-from personal_data.index import ChromaIndex
-from personal_data.memory import Memory
-from personal_data.settings import Settings, prepare_data_dir, read_key
+from personal_data.memory import Memory, open_memory
+from personal_data.settings import Settings, prepare_data_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +37,11 @@ def open_state(settings: Settings) -> State:
         ConfigurationError: the data folder, the database, or the addresses or key of embedder and index are not usable.
     """
     prepare_data_dir(settings)
-    if settings.embedding_url is None or settings.index_url is None:
-        raise ConfigurationError(
-            "embedding_url and index_url are not set: start everything with `folkmoot serve`, or point "
-            "FOLKMOOT_EMBEDDING_URL and FOLKMOOT_INDEX_URL at your own servers"
-        )
     database = Database(settings.database)
+    memory = open_memory(settings, database)
     database.migrate()
     with database.session() as session:
         sync_models(session, settings)
-    key = read_key("embedding server", settings.embedding_api_key_env)
-    embedder = EndpointEmbedder(settings.embedding_url, settings.embedding_model, token=key)
-    memory = Memory(database, embedder, ChromaIndex(settings.index_url))
     directory = AgentDirectory(settings, database, memory)
     return State(settings, database, memory, directory, DebateRunner(database, directory, settings))
 

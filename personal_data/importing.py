@@ -1,8 +1,9 @@
 """Bringing one's data in: look first, then import, and undo it whole.
 
-Doors: `Importing.preview`, `.start`, `.run`, `.undo`. Each part of an upload (a file, a channel, a mailbox) is read by
-the format that knows it, and has a report of its own. A part that cannot be read to its end leaves nothing behind.
-Running an import again goes on where it broke off: what is stored is known by its content, and nothing is stored twice.
+Doors: `begin` → `Importing.look` → `choose` → `Importing.run`, and `.undo`. Each part of an upload (a file, a channel,
+a mailbox) is read by the format that knows it, and has a report of its own. A part that cannot be read to its end
+leaves nothing behind. Running an import again goes on where it broke off: what is stored is known by its content, and
+nothing is stored twice. Secrets are held back: a mark stands in their place.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from personal_data.errors import Conflict, InvalidInput, NotFound
 from personal_data.importers import chatgpt, claude, telegram, whatsapp
 from personal_data.importers.parsed import Item, Options, Skipped, Unit
 from personal_data.importers.source import File, files_of
+from personal_data.importers.times import zone
 from personal_data.memory import Memory, NewMemory, Origin, pieces
 from personal_data.records import Import, User, now
 from personal_data.sharing import check_scope
@@ -33,8 +35,9 @@ _SPEAKERS = 200
 _THREAD_CHARS = 200
 
 Status = Literal["ready", "indexed", "skipped", "failed"]
-Progress = Callable[[int, int, str], None]
-"""(parts done, parts, the name of the present one); may raise to stop."""
+State = Literal["looking", "ready", "running", "done", "failed", "undone"]
+Progress = Callable[[str, int, int, str], None]
+"""(looking or importing, parts done, parts, where it is); may raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,43 +102,53 @@ class Report:
         }
 
 
+def totals(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the reports of all parts, as JSON, come to; `first` and `last` are None where nothing is dated."""
+    speakers, left_out, states = Counter[str](), Counter[str](), Counter[str]()
+    for part in parts:
+        speakers.update(part["speakers"])
+        left_out.update(part["left_out"])
+        states[part["status"]] += 1
+    return {
+        "parts": len(parts),
+        "statuses": dict(states),
+        "items": sum(part["items"] for part in parts),
+        "first": min((part["first"] for part in parts if part["first"] is not None), default=None),
+        "last": max((part["last"] for part in parts if part["last"] is not None), default=None),
+        "speakers": dict(speakers.most_common(_SPEAKERS)),
+        "left_out": dict(left_out.most_common(_SPEAKERS)),
+    }
+
+
 class Importing:
     """The imports of all owners; every method takes the owner first and sees nobody else's."""
 
     def __init__(self, database: Database, memory: Memory) -> None:
         self._database, self._memory = database, memory
 
-    def preview(self, path: Path, options: Options | None = None) -> list[Report]:
-        """What an upload holds; nothing is stored.
+    def look(self, user_id: str, import_id: str, path: Path, progress: Progress = lambda *_: None) -> list[Report]:
+        """What an upload holds: counts, dates, speakers. No memory is stored; the reports are, with the import.
 
         Raises:
+            NotFound: no such import of this owner.
             InvalidInput: the upload as a whole cannot be read.
         """
-        units, reports = _parts(path, options or Options())
-        for unit, report in zip(units, reports, strict=False):
+        with self._database.reading() as session:
+            choice = Choice.from_json(owned(session, user_id, import_id).choice)
+        units, reports = _parts(path, choice.options)
+        for number, (unit, report) in enumerate(zip(units, reports, strict=False)):
             try:
-                for found in unit.read():
-                    report.take(found)
+                found = unit.read()
+                while batch := list(islice(found, _BATCH)):
+                    _take(report, batch)
+                    progress("looking", number, len(units), _place(unit, report))
             except InvalidInput as error:
                 report.status, report.error = "failed", str(error)
+        self._keep(user_id, import_id, reports, was="looking", now_is="ready")
         return reports
 
-    def start(self, user_id: str, name: str, choice: Choice) -> str:
-        """Write down that an import begins; its id.
-
-        Raises:
-            InvalidInput: an unknown scope.
-        """
-        if choice.scope is not None:
-            check_scope(choice.scope)
-        with self._database.session() as session:
-            made = Import(user_id=user_id, name=name[:300], choice=choice.as_json())
-            session.add(made)
-            session.flush()
-            return made.id
-
     def run(self, user_id: str, import_id: str, path: Path, progress: Progress = lambda *_: None) -> list[Report]:
-        """Import an upload, or go on with one that broke off.
+        """Import an upload as its owner chose, or go on with one that broke off.
 
         Raises:
             NotFound: no such import of this owner.
@@ -143,21 +156,32 @@ class Importing:
             InvalidInput: the upload as a whole cannot be read.
         """
         with self._database.reading() as session:
-            begun = _owned(session, user_id, import_id)
+            begun = owned(session, user_id, import_id)
             if begun.state == "undone":
-                raise Conflict(f"import {import_id} was undone; begin another one")
+                raise Conflict(f"import {import_id} was undone; upload it again")
             choice = Choice.from_json(begun.choice)
             owner = session.get_one(User, user_id).name
         units, reports = _parts(path, choice.options)
         for number, (unit, report) in enumerate(zip(units, reports, strict=False)):
-            progress(number, len(units), unit.name)
-            self._read(user_id, Origin(import_id, number), unit, report, partial(_memories, unit, choice, owner))
-        with self._database.session() as session:
-            kept = _owned(session, user_id, import_id)
-            kept.units = [report.as_json() for report in reports]
-            if kept.state != "undone":
-                kept.state, kept.finished_at = "done", now()
+            told = partial(progress, "importing", number, len(units))
+            self._read(user_id, Origin(import_id, number), unit, report, partial(_memories, unit, choice, owner), told)
+        self._keep(user_id, import_id, reports, was="running", now_is="done")
         return reports
+
+    def fail(self, user_id: str, import_id: str, error: str) -> None:
+        """Write down that the upload as a whole cannot be read, and why."""
+        with self._database.session() as session:
+            begun = owned(session, user_id, import_id)
+            if begun.state != "undone":
+                begun.state, begun.error, begun.finished_at = "failed", error, now()
+
+    def _keep(self, user_id: str, import_id: str, reports: Sequence[Report], *, was: State, now_is: State) -> None:
+        with self._database.session() as session:
+            begun = owned(session, user_id, import_id)
+            begun.units = [report.as_json() for report in reports]
+            if begun.state == was:
+                begun.state = now_is
+                begun.finished_at = now() if now_is == "done" else None
 
     def _read(
         self,
@@ -166,15 +190,15 @@ class Importing:
         unit: Unit,
         report: Report,
         memories: Callable[[Item], Iterator[NewMemory]],
+        told: Callable[[str], None],
     ) -> None:
         try:
             found = unit.read()
+            told(_place(unit, report))
             while batch := list(islice(found, _BATCH)):
-                for one in batch:
-                    report.take(one)
-                said = [one for one in batch if isinstance(one, Item)]
-                new = [memory for item in said for memory in memories(item)]
-                self._memory.remember(user_id, new, origin=origin)
+                said = _take(report, batch)
+                self._memory.remember(user_id, [memory for item in said for memory in memories(item)], origin=origin)
+                told(_place(unit, report))
             report.status = "indexed" if report.items else "skipped"
         except InvalidInput as error:
             self._memory.take_back(user_id, origin.import_id, origin.unit)
@@ -189,17 +213,52 @@ class Importing:
             NotFound: no such import of this owner.
         """
         with self._database.session() as session:
-            _owned(session, user_id, import_id).state = "undone"
+            owned(session, user_id, import_id).state = "undone"
         return self._memory.take_back(user_id, import_id)
 
-    def entries(self, user_id: str) -> list[Import]:
-        """The owner's imports, newest first."""
-        with self._database.reading() as session:
-            query = select(Import).where(Import.user_id == user_id).order_by(Import.id.desc())
-            return list(session.scalars(query))
+
+def begin(session: Session, user_id: str, import_id: str, name: str, options: Options) -> Import:
+    """Write down that an upload is here to be looked at.
+
+    Raises:
+        InvalidInput: an unknown timezone.
+    """
+    zone(options)
+    begun = Import(id=import_id, user_id=user_id, name=name[:300], choice=Choice(options=options).as_json())
+    session.add(begun)
+    session.flush()
+    return begun
 
 
-def _owned(session: Session, user_id: str, import_id: str) -> Import:
+def choose(session: Session, user_id: str, import_id: str, choice: Choice) -> Import:
+    """The owner has looked, and says how it is to be imported. Choosing again is fine until it is done.
+
+    Raises:
+        NotFound: no such import of this owner.
+        InvalidInput: an unknown scope or timezone.
+        Conflict: it is done, or was undone.
+    """
+    if choice.scope is not None:
+        check_scope(choice.scope)
+    zone(choice.options)
+    begun = owned(session, user_id, import_id)
+    if begun.state in ("done", "undone"):
+        raise Conflict(f"import {import_id} is {begun.state}; upload it again")
+    begun.choice, begun.state, begun.error = choice.as_json(), "running", None
+    return begun
+
+
+def imports(session: Session, user_id: str) -> list[Import]:
+    """The owner's imports, newest first."""
+    return list(session.scalars(select(Import).where(Import.user_id == user_id).order_by(Import.id.desc())))
+
+
+def owned(session: Session, user_id: str, import_id: str) -> Import:
+    """An import of this owner.
+
+    Raises:
+        NotFound: there is no such import.
+    """
     found = session.get(Import, import_id)
     if found is None or found.user_id != user_id:
         raise NotFound(f"no import {import_id}")
@@ -221,6 +280,20 @@ def _parts(path: Path, options: Options) -> tuple[list[Unit], list[Report]]:
     reports += [Report(file.name, None, "skipped", error="no format that we know") for file in left]
     reports += [Report(refused.source, None, "skipped", error=refused.reason) for refused in upload.refused]
     return units, reports
+
+
+def _take(report: Report, batch: Sequence[Item | Skipped]) -> list[Item]:
+    """Count what was found; the items of it, without their secrets."""
+    said: list[Item] = []
+    for found in batch:
+        report.take(found)
+        if isinstance(found, Item):
+            said.append(found)
+    return said
+
+
+def _place(unit: Unit, report: Report) -> str:
+    return f"{unit.name}: {report.items:,}"
 
 
 def _memories(unit: Unit, choice: Choice, owner: str, item: Item) -> Iterator[NewMemory]:

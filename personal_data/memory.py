@@ -19,14 +19,15 @@ from sqlalchemy.orm import Session
 
 from personal_data.chunks import embed
 from personal_data.database import Database
-from personal_data.embedding import Embedder, Vectors, from_bytes, to_bytes
-from personal_data.errors import BackendError, Conflict, IndexUnavailable, InvalidInput, NotFound
-from personal_data.index import VectorIndex
+from personal_data.embedding import Embedder, EndpointEmbedder, Vectors, from_bytes, to_bytes
+from personal_data.errors import BackendError, ConfigurationError, Conflict, IndexUnavailable, InvalidInput, NotFound
+from personal_data.index import ChromaIndex, VectorIndex
 from personal_data.lexical import Scores
 from personal_data.outbox import BATCH, Outbox, batches, live, take_turn, tell
 from personal_data.ranking import DEPTH, Ranked, rank
 from personal_data.records import Import, ImportedMemory, User, new_id, now
 from personal_data.records import Memory as MemoryRow
+from personal_data.settings import Settings, read_key
 from personal_data.sharing import PRIVATE, check_scope, visible_scopes
 from personal_data.shelf import Entry, Shelf, Shelves
 
@@ -343,6 +344,22 @@ _SHELVED = (
     MemoryRow.deleted_at,
     MemoryRow.revision,
 )
+
+
+def open_memory(settings: Settings, database: Database) -> Memory:
+    """The memory of these settings; it connects to nothing before it is used.
+
+    Raises:
+        ConfigurationError: no embedder or no index is configured, or the embedder's key is missing.
+    """
+    if settings.embedding_url is None or settings.index_url is None:
+        raise ConfigurationError(
+            "embedding_url and index_url are not set: start everything with `folkmoot serve`, or point "
+            "FOLKMOOT_EMBEDDING_URL and FOLKMOOT_INDEX_URL at your own servers"
+        )
+    key = read_key("embedding server", settings.embedding_api_key_env)
+    embedder = EndpointEmbedder(settings.embedding_url, settings.embedding_model, token=key)
+    return Memory(database, embedder, ChromaIndex(settings.index_url))
 
 
 def _hit(entry: Entry, ranked: Ranked) -> Hit:

@@ -219,12 +219,15 @@ class Import(Record):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     name: Mapped[str] = mapped_column(String(300))
     """The upload's file or folder, as its owner calls it."""
-    state: Mapped[str] = mapped_column(String(16), default="running")
-    """running, done or undone; one that broke off is running still and goes on when it is run again."""
+    state: Mapped[str] = mapped_column(String(16), default="looking")
+    """looking, ready, running, done, failed or undone; one that broke off is running still, and goes on when it is run
+    again."""
     choice: Mapped[dict[str, Any]]
     """What its owner chose: {me, scope, date_order, timezone}."""
     units: Mapped[list[Any]] = mapped_column(default=list)
     """One report for each file, channel or mailbox: `importing.Report`."""
+    error: Mapped[str | None] = mapped_column(Text)
+    """Why the upload as a whole could not be read."""
     created_at: Mapped[float] = mapped_column(default=now)
     finished_at: Mapped[float | None]
 

@@ -115,6 +115,8 @@ class Settings(BaseSettings):
     )
     default_model: str = "nursery"
 
+    max_upload_bytes: int = Field(default=20 * 2**30, ge=1)
+    """The largest export that somebody may bring."""
     recall_k: int = Field(default=8, ge=1, le=64)
     max_message_chars: int = Field(default=32_000, ge=1)
     debate_deadline_s: float = Field(default=60.0, gt=0)
@@ -156,6 +158,11 @@ class Settings(BaseSettings):
     @property
     def adapters_dir(self) -> Path:
         return self.data_dir / "adapters"
+
+    @property
+    def uploads_dir(self) -> Path:
+        """A folder for each import, with the file in it until it is done."""
+        return self.data_dir / "uploads"
 
     @property
     def logs_dir(self) -> Path:
@@ -214,7 +221,8 @@ def prepare_data_dir(settings: Settings) -> None:
         StorageError: it cannot be created or written.
     """
     try:
-        for folder in (settings.data_dir, settings.adapters_dir, settings.logs_dir, settings.broker_dir):
+        rooms = (settings.adapters_dir, settings.logs_dir, settings.broker_dir, settings.uploads_dir)
+        for folder in (settings.data_dir, *rooms):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _make_private(settings.data_dir)
         with tempfile.TemporaryFile(dir=settings.data_dir) as probe:

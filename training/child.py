@@ -1,4 +1,4 @@
-"""The training process: one job, one fresh interpreter, started and watched by a worker.
+"""The process of one job: one training or import, one fresh interpreter, started and watched by a worker.
 
 `python -m training.child JOB_ID TOKEN [--parent PID]`. Exit 0: the job is finished. Otherwise the last line of stderr
 says why in one line; exit 65 means that trying again cannot help. It dies with its worker and gives way to the
@@ -12,6 +12,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,17 @@ from sqlalchemy.exc import OperationalError
 
 from agents.engine.allocator import keep_freed_memory
 from personal_data.database import Database
-from personal_data.errors import BackendError, FolkmootError, IndexUnavailable, LeaseLost, Overloaded, StorageError
+from personal_data.errors import (
+    BackendError,
+    FolkmootError,
+    IndexUnavailable,
+    InvalidInput,
+    LeaseLost,
+    Overloaded,
+    StorageError,
+)
 from personal_data.settings import Settings, load
+from personal_data.uploads import remove_upload, uploaded
 from training import ledger
 from training.ledger import Lease
 
@@ -101,8 +111,29 @@ def _improve(settings: Settings, database: Database, lease: Lease, progress: Pro
     improve(settings, database, lease, progress=progress)
 
 
+def _import(settings: Settings, database: Database, lease: Lease, progress: Progress) -> None:
+    """Look at an upload, or import it: the payload's `step` says which. Unreadable is a result, told on the import."""
+    from personal_data.importing import Importing
+    from personal_data.memory import open_memory
+
+    importing = Importing(database, open_memory(settings, database))
+    import_id = lease.subject_id
+    step = importing.run if lease.payload["step"] == "run" else importing.look
+    try:
+        reports = step(lease.user_id, import_id, uploaded(settings, import_id), progress)
+        result = Counter[str](report.status for report in reports)
+    except InvalidInput as error:
+        importing.fail(lease.user_id, import_id, str(error))
+        result = Counter(failed=1)
+    with database.session() as session:
+        ledger.finish(session, lease, dict(result))
+    if lease.payload["step"] == "run":
+        remove_upload(settings, import_id)
+
+
 RUNNERS: dict[str, Runner] = {
     "improve": _improve,
+    "import": _import,
 }
 
 if __name__ == "__main__":

@@ -105,6 +105,12 @@ def claim(
         return _lease(job)
 
 
+def kind_of(database: Database, job_id: str) -> str | None:
+    """The kind of a job; None where there is no such job."""
+    with database.reading() as session:
+        return session.scalar(sa.select(Job.kind).where(Job.id == job_id))
+
+
 def lease_of(database: Database, job_id: str, token: int) -> Lease:
     """The lease that a worker handed to its child process as (job id, token).
 

@@ -1,7 +1,7 @@
 """The worker: claims jobs, runs each in a child process, watches it, and ticks the sweep and the schedules.
 
-Door: `main`, started as `jobs.worker_command()`. It is Celery's solo pool, one job at a time. Time limits and
-revocation do not exist in that pool, so the watching is done here: the lease is extended while the child makes
+Door: `main`, started as `jobs.worker_command()`. It is Celery's solo pool, one job of each kind at a time. Time limits
+and revocation do not exist in that pool, so the watching is done here: the lease is extended while the child makes
 progress, and a child that is cancelled, hangs or has lost its lease is stopped. Celery's beat runs as a thread of every
 worker, and what its tick finds runs in another one, so that nothing waits behind a training but the next one. Torch is
 never imported here. A worker that dies takes its child with it, and the ledger hands the job on.
@@ -169,12 +169,12 @@ def _settle(database: Database, lease: Lease, outcome: Outcome, process: subproc
 
 def _cause(status: int, record: Path) -> str:
     if status < 0:
-        return f"the training process was killed by {signal.Signals(-status).name}; see {record.name}"
+        return f"the job's process was killed by {signal.Signals(-status).name}; see {record.name}"
     with record.open("rb") as output:
         output.seek(max(0, record.stat().st_size - 4 * _ERROR_CHARS))
         lines = output.read().decode(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return last[:_ERROR_CHARS] or f"the training process ended with status {status} and said nothing"
+    return last[:_ERROR_CHARS] or f"the job's process ended with status {status} and said nothing"
 
 
 class ThreadedBeat(Scheduler):  # type: ignore[misc]
@@ -192,16 +192,20 @@ class ThreadedBeat(Scheduler):  # type: ignore[misc]
 
 
 def _run(job_id: str) -> None:
-    """A bell was heard, or none was needed. It waits for the job in hand."""
-    with _busy:
-        work(settings, database, job_id, stop=_stop, command=CHILD)
+    """A bell was heard, or none was needed. It waits for the job of its kind in hand."""
+    kind = ledger.kind_of(database, job_id)
+    if kind in _busy:
+        with _busy[kind]:
+            work(settings, database, job_id, stop=_stop, command=CHILD)
 
 
 def _tick() -> None:
-    """Enqueue what is due and start a job that no bell was heard for, so that a broken broker only delays."""
+    """Enqueue what is due and start a job of each idle kind that no bell was heard for: a broken broker only delays,
+    and nobody's import waits until somebody else's training is over."""
     schedule.due(database)
-    for job_id in ledger.sweep(database, kinds=() if _busy.locked() else KINDS, limit=1):
-        threading.Thread(target=_run, args=(job_id,), name=job_id).start()
+    for kind in (kind for kind, busy in _busy.items() if not busy.locked()):
+        for job_id in ledger.sweep(database, kinds=[kind], limit=1):
+            threading.Thread(target=_run, args=(job_id,), name=job_id).start()
 
 
 @contextmanager
@@ -228,8 +232,9 @@ def _stop_work(**_: Any) -> None:
 
 def _await_work(**_: Any) -> None:
     """The job in hand may be in a thread of its own: its child is gone and its lease is back before we are."""
-    with _busy:
-        database.dispose()
+    for busy in _busy.values():
+        busy.acquire()
+    database.dispose()
 
 
 with _one_line():
@@ -241,7 +246,7 @@ app.task(name=jobs.TICK)(_tick)
 worker_init.connect(_prepare)
 worker_shutting_down.connect(_stop_work)
 worker_shutdown.connect(_await_work)
-_busy = threading.Lock()
+_busy = {kind: threading.Lock() for kind in KINDS}
 _stop = threading.Event()
 
 if __name__ == "__main__":

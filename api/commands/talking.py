@@ -1,15 +1,11 @@
-"""chat, remember, recall, import."""
+"""chat, remember, recall."""
 
 from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from agents.messages import well_formed
 from api.client import Client
 from api.commands.session import connect, show
 from personal_data.errors import FolkmootError, InvalidInput
@@ -43,49 +39,6 @@ def recall(arguments: Namespace) -> None:
         hits = client.recall(arguments.query, k=arguments.k)
     lines = [f"{hit['score']:.4f}  {hit['speaker']}: {hit['text']}  [{hit['scope']}]" for hit in hits]
     show(arguments, hits, "\n".join(lines) or "nothing comes to mind")
-
-
-def import_files(arguments: Namespace) -> None:
-    """Remember the lines of text files, a part at a time; nothing is sent before all files have been read."""
-    parts = [(well_formed(str(path)), part) for path in arguments.files for part in _parts(path)]
-    scopes: dict[str, str] = {}
-    with connect(arguments) as client:
-        try:
-            for name, part in _watched(parts):
-                stored = client.import_texts({name: part}, scope=arguments.scope)
-                scopes |= zip(stored, stored.scopes, strict=True)
-        except FolkmootError as error:
-            if not scopes:
-                raise
-            raise FolkmootError(f"{error}; {_so_far(scopes)}") from error
-        except KeyboardInterrupt:
-            print(f"folkmoot: {_so_far(scopes)}", file=sys.stderr)
-            raise
-    told = ", ".join(f"{count} {scope}" for scope, count in Counter(scopes.values()).items())
-    files = len(arguments.files)
-    text = f"{len(scopes)} memories from {files} file{'' if files == 1 else 's'} ({told})"
-    show(arguments, {"ids": list(scopes), "scopes": list(scopes.values())}, text)
-
-
-def _parts(path: Path) -> list[str]:
-    from personal_data.importers import text
-
-    try:
-        return text.parts(str(path), path.read_bytes())
-    except OSError as error:
-        raise InvalidInput(f"{path}: {error.strerror}") from error
-
-
-def _watched(parts: list[tuple[str, str]]) -> Iterable[tuple[str, str]]:
-    """The parts one by one, with a progress bar on stderr where somebody watches."""
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(parts, "importing", console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-
-
-def _so_far(scopes: dict[str, str]) -> str:
-    return f"{len(scopes)} memories are stored, the same command stores the rest"
 
 
 class _Talk:

@@ -7,18 +7,18 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.auth import CurrentUser
+from api.keys import Caller
 from api.schemas import (
     DisclosureOut,
     Done,
     HitOut,
-    ImportIn,
+    MemoriesIn,
     MemoryIn,
     MemoryOut,
     ScopeIn,
     StoredOut,
 )
 from api.state import AppState, State
-from personal_data.importers import text as text_importer
 from personal_data.memory import NewMemory
 from personal_data.sharing import disclosures
 
@@ -28,10 +28,13 @@ router = APIRouter(prefix="/api", tags=["memories"])
 @router.post("/memories", status_code=201)
 def remember(body: MemoryIn, caller: CurrentUser, state: AppState) -> StoredOut:
     """Remember one text."""
-    item = NewMemory(
-        body.text, speaker=body.speaker or caller.name, kind=body.kind, scope=body.scope, event_at=body.event_at
-    )
-    return _stored(state, caller.user_id, [item])
+    return _stored(state, caller, [body])
+
+
+@router.post("/memories/batch", status_code=201)
+def remember_all(body: MemoriesIn, caller: CurrentUser, state: AppState) -> StoredOut:
+    """Remember many texts, or none where one cannot be taken."""
+    return _stored(state, caller, body.memories)
 
 
 @router.get("/memories")
@@ -71,20 +74,6 @@ def forget(memory_id: str, caller: CurrentUser, state: AppState) -> Done:
     return Done()
 
 
-@router.post("/imports", status_code=201)
-def import_files(body: ImportIn, caller: CurrentUser, state: AppState) -> StoredOut:
-    """Remember the lines of the caller's own text files; none when one cannot be read.
-
-    Many are stored bit by bit: should it break off, the same request again stores the rest and nothing twice.
-    """
-    items = [
-        item
-        for file in body.files
-        for item in text_importer.read(file.name, file.text.encode(), speaker=caller.name, scope=body.scope)
-    ]
-    return _stored(state, caller.user_id, items)
-
-
 @router.get("/disclosures")
 def shown(caller: CurrentUser, state: AppState) -> list[DisclosureOut]:
     """Every memory of the caller that a debate has seen."""
@@ -92,6 +81,12 @@ def shown(caller: CurrentUser, state: AppState) -> list[DisclosureOut]:
         return [DisclosureOut.model_validate(row) for row in disclosures(session, caller.user_id)]
 
 
-def _stored(state: State, user_id: str, items: list[NewMemory]) -> StoredOut:
-    ids = state.memory.remember(user_id, items)
-    return StoredOut(ids=ids, scopes=state.memory.scopes(user_id, ids))
+def _stored(state: State, caller: Caller, bodies: list[MemoryIn]) -> StoredOut:
+    items = [
+        NewMemory(
+            body.text, speaker=body.speaker or caller.name, kind=body.kind, scope=body.scope, event_at=body.event_at
+        )
+        for body in bodies
+    ]
+    ids = state.memory.remember(caller.user_id, items)
+    return StoredOut(ids=ids, scopes=state.memory.scopes(caller.user_id, ids))

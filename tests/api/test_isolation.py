@@ -5,6 +5,7 @@ A new route has no rule here and so fails these tests until somebody has thought
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -26,13 +27,18 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/api/feedback"): {"message_id": "{message_id}", "chosen": "better"},
     ("POST", "/api/memories"): {"text": "Mallory was here."},
     ("PUT", "/api/memories/{memory_id}/scope"): {"scope": "public"},
-    ("POST", "/api/imports"): {"files": [{"name": "a.txt", "text": "Mallory has a boat."}]},
+    ("POST", "/api/memories/batch"): {"memories": [{"text": "Mallory has a boat."}]},
+    ("POST", "/api/imports/{import_id}/run"): {},
     ("POST", "/api/societies"): {"slug": "mallorys"},
     ("POST", "/api/societies/{slug}/invitations"): {"handle": "{handle}"},
     ("POST", "/api/debates"): {"society": "{slug}", "question": "Who?"},
     ("POST", "/api/debates/{debate_id}/outcome"): {"answer": "42"},
     ("POST", "/api/improvements"): {},
     ("POST", "/v1/chat/completions"): {"model": "agent:{handle}", "messages": user("hello")},
+}
+PARAMS = {
+    ("GET", "/api/memories/recall"): {"q": CANARY},
+    ("POST", "/api/imports"): {"name": "notes.md"},
 }
 OWN = {  # routes without an id in them: a stranger gets an answer, about the stranger
     ("GET", "/api/me"),
@@ -49,6 +55,8 @@ OWN = {  # routes without an id in them: a stranger gets an answer, about the st
     ("POST", "/api/memories"),
     ("GET", "/api/memories"),
     ("GET", "/api/memories/recall"),
+    ("POST", "/api/memories/batch"),
+    ("GET", "/api/imports"),
     ("POST", "/api/imports"),
     ("GET", "/api/disclosures"),
     ("POST", "/api/societies"),
@@ -64,6 +72,9 @@ FOREIGN = {  # these name something of Ada's, in the path or in the body: a stra
     ("POST", "/api/feedback"),
     ("PUT", "/api/memories/{memory_id}/scope"),
     ("DELETE", "/api/memories/{memory_id}"),
+    ("GET", "/api/imports/{import_id}"),
+    ("POST", "/api/imports/{import_id}/run"),
+    ("DELETE", "/api/imports/{import_id}"),
     ("POST", "/api/societies/{slug}/invitations"),
     ("POST", "/api/societies/{slug}/accept"),
     ("POST", "/api/societies/{slug}/leave"),
@@ -104,6 +115,7 @@ def world(platform: Platform) -> World:
         "slug": slug,
         "debate_id": debate["id"],
         "improvement_id": ada.client.improve()["id"],
+        "import_id": ada.client.upload(f"{CANARY}.txt", io.BytesIO(CANARY.encode()))["id"],
         "model_id": f"agent:{ada.handle}",
     }
     ada.client.prefer(f"{CANARY}!", prompt="Say it.", rejected="no")
@@ -123,7 +135,7 @@ def call(platform: Platform, world: World, route: tuple[str, str], headers: dict
         path.format(**world.ids),
         headers=headers,
         json=body,
-        params={"q": CANARY} if path.endswith("recall") else None,
+        params=PARAMS.get(route),
     )
 
 

@@ -37,9 +37,9 @@ def test_nothing_and_too_much_are_not_remembered(ada: Person, text: str) -> None
 def test_the_scope_that_was_asked_for_is_the_one_that_is_stored(ada: Person) -> None:
     text = "My cat is called Miro."
     assert ada.client.remember(text).scopes == ["private"]
-    assert ada.client.import_texts({"a.md": f"{text}\nMy boat is green."}, scope="public").scopes == ["public"] * 2
+    assert ada.client.remember_all([text, "My boat is green."], scope="public").scopes == ["public"] * 2
     assert ada.client.remember(text).scopes == ["public"], "nobody asked for another one"
-    assert ada.client.import_texts({"a.md": f"{text}\nMy owl is grey."}).scopes == ["public", "private"]
+    assert ada.client.remember_all([text, "My owl is grey."]).scopes == ["public", "private"]
     assert ada.client.remember(text, scope="private").scopes == ["private"]
     told = {memory["text"]: memory["scope"] for memory in ada.client.memories()}
     assert told == {text: "private", "My boat is green.": "public", "My owl is grey.": "private"}
@@ -50,12 +50,12 @@ def test_a_scope_is_one_of_three_kinds(ada: Person) -> None:
         ada.client.remember("My cat is called Miro.", scope="everybody")
 
 
-def test_files_are_imported_together_or_not_at_all(ada: Person) -> None:
-    good = "# Notes\n- My cat is called Miro.\n- I live in Porto.\n"
-    with pytest.raises(InvalidInput, match=r"empty\.md"):
-        ada.client.import_texts({"good.md": good, "empty.md": "# only a heading\n"})
+def test_many_are_remembered_together_or_not_at_all(ada: Person) -> None:
+    good = ["My cat is called Miro.", "I live in Porto."]
+    with pytest.raises(InvalidInput):
+        ada.client.remember_all([*good, " "])
     assert ada.client.memories() == []
-    assert len(ada.client.import_texts({"good.md": good})) == 2
+    assert len(ada.client.remember_all(good)) == 2
     assert {row["speaker"] for row in ada.client.memories()} == {"Ada"}
 
 

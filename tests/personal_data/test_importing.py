@@ -12,9 +12,10 @@ from personal_data.database import Database
 from personal_data.embedding import HashingEmbedder
 from personal_data.errors import Conflict, InvalidInput, NotFound
 from personal_data.importers.parsed import Options
-from personal_data.importing import Choice, Importing
+from personal_data.importing import Choice, Importing, begin, choose, imports
 from personal_data.index import ChromaIndex
 from personal_data.memory import Memory, NewMemory, Origin
+from personal_data.records import Import, new_id
 from personal_data.records import Memory as MemoryRow
 from tests.personal_data.test_memory import AWAY, person
 from tests.personal_data.test_source import packed
@@ -25,6 +26,9 @@ WHATSAPP = """13/05/2023, 18:37 - Messages and calls are end-to-end encrypted.
 It is green now.
 14/05/2023, 09:00 - Ana: Wonderful.
 """
+
+
+NOTHING_CHOSEN = Choice()
 
 
 def chatgpt(*said: tuple[str, str]) -> bytes:
@@ -46,6 +50,20 @@ def chatgpt(*said: tuple[str, str]) -> bytes:
 def importing(any_database: Database) -> Importing:
     """On both databases, with the index away."""
     return Importing(any_database, Memory(any_database, HashingEmbedder(), ChromaIndex(AWAY)))
+
+
+def start(importing: Importing, owner: str, choice: Choice = NOTHING_CHOSEN) -> str:
+    """An import that is ready to run."""
+    import_id = new_id("imp")
+    with importing._database.session() as session:
+        begin(session, owner, import_id, "export.zip", choice.options)
+        choose(session, owner, import_id, choice)
+    return import_id
+
+
+def entries(importing: Importing, owner: str) -> list[Import]:
+    with importing._database.reading() as session:
+        return imports(session, owner)
 
 
 def upload(folder: Path, members: dict[str, bytes]) -> Path:
@@ -72,7 +90,10 @@ def test_a_look_tells_what_is_there_and_stores_nothing(
             "photo.jpg": b"\xff\xd8\xff",
         },
     )
-    gpt, chat, photo = importing.preview(path, Options(timezone="UTC"))
+    import_id = new_id("imp")
+    with any_database.session() as session:
+        begin(session, ada, import_id, "export.zip", Options(timezone="UTC"))
+    gpt, chat, photo = importing.look(ada, import_id, path)
     assert (gpt.format, gpt.items, gpt.status, dict(gpt.speakers)) == ("chatgpt", 2, "ready", {})
     assert (chat.format, chat.items, dict(chat.speakers)) == ("whatsapp", 3, {"Ana": 2, "Ben": 1})
     assert (chat.first, chat.last) == (1_684_003_080.0, 1_684_054_800.0)
@@ -87,7 +108,7 @@ def test_an_import_is_stored_once_and_undone_whole(
     importing._memory.remember(ada, [NewMemory("My cat is called Miro.", "Ada")])
     path = upload(tmp_path, {"chat.txt": WHATSAPP.encode()})
     choice = Choice(me=("Ben",), scope="society:moot", options=Options(timezone="UTC"))
-    first = importing.start(ada, "export.zip", choice)
+    first = start(importing, ada, choice)
     [report] = importing.run(ada, first, path)
     assert (report.status, report.items) == ("indexed", 3)
     assert stored(importing, ada)[1:] == [
@@ -97,9 +118,9 @@ def test_an_import_is_stored_once_and_undone_whole(
     ]
     assert importing._memory.recall(ada, "sailing", 1, audience="society:moot")[0].speaker == "Ana"
     assert [hit.speaker for hit in importing._memory.recall(ada, "sailing", 2)] == ["Ana", "Ada"]
-    [entry] = importing.entries(ada)
+    [entry] = entries(importing, ada)
     assert (entry.state, entry.units[0]["items"], entry.choice["me"]) == ("done", 3, ["Ben"])
-    second = importing.start(ada, "again", choice)
+    second = start(importing, ada, choice)
     importing.run(ada, second, path)
     assert len(stored(importing, ada)) == 4
     assert importing.undo(ada, first) == 0
@@ -108,7 +129,7 @@ def test_an_import_is_stored_once_and_undone_whole(
     assert stored(importing, ada) == [("Ada", "My cat is called Miro.", True)]
     with pytest.raises(Conflict):
         importing.run(ada, second, path)
-    importing.run(ada, importing.start(ada, "third", choice), path)
+    importing.run(ada, start(importing, ada, choice), path)
     assert len(stored(importing, ada)) == 4
 
 
@@ -117,7 +138,7 @@ def test_what_was_known_before_survives_the_undoing(
 ) -> None:
     ada = person(any_database, "ada")
     path = upload(tmp_path, {"conversations.json": chatgpt(("user", "I sail."), ("assistant", "Nice."))})
-    first, second = (importing.start(ada, name, Choice()) for name in "ab")
+    first, second = (start(importing, ada) for _ in "ab")
     importing.run(ada, first, path)
     importing.run(ada, second, path)
     assert importing.undo(ada, second) == 0
@@ -130,7 +151,7 @@ def test_what_is_remembered_otherwise_stays_and_an_undone_import_stores_nothing_
 ) -> None:
     ada = person(any_database, "ada")
     path = upload(tmp_path, {"conversations.json": chatgpt(("user", "I sail."), ("assistant", "Nice."))})
-    begun = importing.start(ada, "a", Choice())
+    begun = start(importing, ada)
     importing.run(ada, begun, path)
     kept = NewMemory("I sail.", "Ada", thread="chatgpt:c1", event_at=1_700_000_000.0)
     importing._memory.remember(ada, [kept])
@@ -150,7 +171,7 @@ def test_a_part_that_breaks_leaves_nothing_and_the_others_stay(
     two = whole[:-1] + b", " + whole[1:]
     broken = two[: len(two) - 40]
     path = upload(tmp_path, {"a.json": broken, "chat.txt": WHATSAPP.encode()})
-    first, second = importing.run(ada, importing.start(ada, "x", Choice(options=Options(timezone="UTC"))), path)
+    first, second = importing.run(ada, start(importing, ada, Choice(options=Options(timezone="UTC"))), path)
     assert (first.status, first.items > 0) == ("failed", True)
     assert first.error
     assert second.status == "indexed"
@@ -160,17 +181,17 @@ def test_a_part_that_breaks_leaves_nothing_and_the_others_stay(
 def test_what_broke_off_goes_on(importing: Importing, any_database: Database, tmp_path: Path) -> None:
     ada = person(any_database, "ada")
     path = upload(tmp_path, {"a.json": chatgpt(("user", "I sail.")), "chat.txt": WHATSAPP.encode()})
-    import_id = importing.start(ada, "x", Choice(options=Options(timezone="UTC")))
+    import_id = start(importing, ada, Choice(options=Options(timezone="UTC")))
 
-    def killed(done: int, parts: int, name: str) -> None:
-        assert (parts, name) == (2, ["a.json", "chat.txt"][done])
+    def killed(stage: str, done: int, parts: int, place: str) -> None:
+        assert (stage, parts, place.partition(":")[0]) == ("importing", 2, ["a.json", "chat.txt"][done])
         if done:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         importing.run(ada, import_id, path, killed)
     assert len(stored(importing, ada)) == 1
-    assert importing.entries(ada)[0].state == "running"
+    assert entries(importing, ada)[0].state == "running"
     importing.run(ada, import_id, path)
     assert len(stored(importing, ada)) == 4
     assert importing.undo(ada, import_id) == 4
@@ -178,21 +199,21 @@ def test_what_broke_off_goes_on(importing: Importing, any_database: Database, tm
 
 def test_imports_are_their_owners(importing: Importing, any_database: Database, tmp_path: Path) -> None:
     ada, ben = person(any_database, "ada"), person(any_database, "ben")
-    import_id = importing.start(ada, "x", Choice())
+    import_id = start(importing, ada)
     path = upload(tmp_path, {"a.json": chatgpt(("user", "I sail."))})
     with pytest.raises(NotFound):
         importing.run(ben, import_id, path)
     with pytest.raises(NotFound):
         importing.undo(ben, import_id)
-    assert importing.entries(ben) == []
+    assert entries(importing, ben) == []
     with pytest.raises(InvalidInput, match="scope"):
-        importing.start(ada, "x", Choice(scope="everybody"))
+        start(importing, ada, Choice(scope="everybody"))
 
 
 def test_a_long_text_becomes_several_memories(importing: Importing, any_database: Database, tmp_path: Path) -> None:
     ada = person(any_database, "ada")
     path = upload(tmp_path, {"a.json": chatgpt(("user", " ".join(f"I sail {number}." for number in range(1500))))})
-    importing.run(ada, importing.start(ada, "x", Choice()), path)
+    importing.run(ada, start(importing, ada), path)
     assert len(stored(importing, ada)) == 3
     with any_database.reading() as session:
         rows = session.scalars(select(MemoryRow).where(MemoryRow.user_id == ada)).all()

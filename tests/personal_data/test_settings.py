@@ -162,7 +162,7 @@ def test_processes_that_start_together_prepare_one_folder(tmp_path: Path) -> Non
     for process in together:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-    assert {path.name for path in (tmp_path / "data").iterdir()} == {"adapters", "broker", "logs"}
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"adapters", "broker", "logs", "uploads"}
 
 
 def test_a_named_key_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:

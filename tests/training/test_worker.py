@@ -183,7 +183,7 @@ def test_what_may_pass_is_tried_again(brisk: Settings, database: Database, then:
 def test_a_child_that_ends_without_finishing_has_failed(brisk: Settings, database: Database) -> None:
     row = work(brisk, database, enqueue(database, then="forget", attempts=1))
     assert row.state == "dead"
-    assert row.error is not None and row.error.endswith("the training process ended with status 0 and said nothing")
+    assert row.error is not None and row.error.endswith("the job's process ended with status 0 and said nothing")
 
 
 def test_a_hung_child_loses_its_lease_although_its_worker_lives(
@@ -284,7 +284,7 @@ def test_kill_9_of_worker_and_child_in_turn_still_gives_one_effect(
     jobs.nudge(job_id, brisk)
     os.kill(wait_for_child(brisk, job_id, 1), signal.SIGKILL)
     pid = wait_for_child(brisk, job_id, 2)
-    assert job(database, job_id).error == "the training process was killed by SIGKILL; see " + f"{job_id}-1.log"
+    assert job(database, job_id).error == "the job's process was killed by SIGKILL; see " + f"{job_id}-1.log"
     first.kill()
     until(lambda: is_gone(pid), "the kernel to take the child with its worker")
     second = workers()
