@@ -136,6 +136,9 @@ def _add_data(commands: Commands) -> None:
     bring.add_argument("--date-order", choices=("dmy", "mdy", "ymd"), help="what comes first in its dates")
     bring.add_argument("--dry-run", action="store_true", help="look, and import nothing")
     bring.add_argument("--yes", action="store_true", help="ask nothing")
+    memory = _group(commands, "memory", "what your agent remembers")
+    _command(memory, "verify", "remembering:verify", "whether the index holds and finds it")
+    _command(memory, "rebuild", "remembering:rebuild", "fill the index anew")
     actions = _group(commands, "imports", "what was brought in")
     _command(actions, "list", "importing:listing", "all of it")
     report = _command(actions, "show", "importing:report", "how each part fared")
@@ -178,10 +181,12 @@ def _add_learning(commands: Commands) -> None:
     _command(actions, "list", "learning:adapters", "all of them")
     rollback = _command(actions, "rollback", "learning:rollback", "answer with an earlier one")
     rollback.add_argument("number", nargs="?", type=int, help="0 is the bare model; default: the version before")
-    evaluate = _command(commands, "evaluate", "learning:evaluate", "measure the built-in model", client=False)
+    evaluate = _command(
+        commands, "evaluate", "learning:evaluate", "measure the built-in model, or recall", client=False
+    )
     evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
-    evaluate.add_argument("name", choices=("nursery",))
-    evaluate.add_argument("rest", nargs=argparse.REMAINDER, help="passed on")
+    evaluate.add_argument("name", choices=("nursery", "recall"))
+    evaluate.add_argument("rest", nargs=argparse.REMAINDER, help="passed on: for recall, the labelled files")
 
 
 if __name__ == "__main__":

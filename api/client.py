@@ -154,6 +154,14 @@ class Client:
     def forget(self, memory_id: str) -> None:
         self._send("DELETE", f"/api/memories/{memory_id}")
 
+    def verify_memory(self) -> Json:
+        """Whether the index holds the caller's memories and finds them."""
+        return self._get("/api/memories/health")
+
+    def rebuild_memory(self) -> Json:
+        """Fill the caller's part of the index anew."""
+        return self._post("/api/memories/rebuild")
+
     def disclosures(self) -> list[Json]:
         return self._list("/api/disclosures")
 

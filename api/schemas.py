@@ -127,6 +127,22 @@ class HitOut(Out):
     scope: str
     score: float
     why: dict[str, int]
+    """Its place, 1 the best, by each way that found it: words, meaning, nearby, time, speaker."""
+    sources: list[str]
+
+
+class FindingsOut(Out):
+    healthy: bool
+    memories: int
+    waiting: int
+    astray: int
+    probes: int
+    lost: int
+    broken: str | None
+
+
+class QueuedOut(BaseModel):
+    queued: int
 
 
 class StoredOut(BaseModel):

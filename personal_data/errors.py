@@ -15,6 +15,7 @@
     │   └── BackendTimeout        it did not answer in time                         → HTTP 504
     ├── AdapterError              an adapter is missing, torn, or does not fit its base
     ├── IndexUnavailable          the memory index is away; SQL still holds everything
+    │   └── IndexBroken           it is there, and cannot read what it holds
     ├── LeaseLost                 another worker holds this job now: stop, publish nothing
     └── RewardFailed              a reward broke its contract (training/rewards/base.py)
 
@@ -98,6 +99,10 @@ class AdapterError(FolkmootError):
 
 class IndexUnavailable(FolkmootError):
     """The memory index cannot be reached; SQL still holds everything and the outbox will catch up."""
+
+
+class IndexBroken(IndexUnavailable):
+    """The memory index answers that it cannot read what it holds; it can be filled anew."""
 
 
 class LeaseLost(FolkmootError):

@@ -8,6 +8,7 @@ leave the machine, waits for ever, and raises bare exceptions. Vectors are alway
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 import httpx
 
 from personal_data.embedding import Vectors
-from personal_data.errors import IndexUnavailable
+from personal_data.errors import IndexBroken, IndexUnavailable
 
 _SHARDS = 64
 _PART = "#"
@@ -51,6 +52,8 @@ class VectorIndex(Protocol):
     ) -> list[tuple[str, float]]: ...
 
     def known(self, owner: str, model: str, memory_ids: Sequence[str]) -> set[str]: ...
+
+    def drop(self, owner: str, model: str) -> None: ...
 
 
 class ChromaIndex:
@@ -113,6 +116,13 @@ class ChromaIndex:
         except (LookupError, TypeError) as error:
             raise self._strange() from error
 
+    def drop(self, owner: str, model: str) -> None:
+        """Remove the owner's shard, with the vectors of all others in it; the next call makes it again, empty."""
+        name = collection_name(owner, model)
+        self._collections.pop(name, None)
+        with contextlib.suppress(_Gone):
+            self._send("DELETE", f"{_COLLECTIONS}/{name}")
+
     def ping(self) -> None:
         """Raise IndexUnavailable unless the server answers."""
         self._send("GET", "/heartbeat")
@@ -148,8 +158,7 @@ class ChromaIndex:
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             reason = str(error) or type(error).__name__
             raise IndexUnavailable(f"the memory index at {self._url} does not answer: {reason}") from error
-        kind = _Gone if answer.status_code == httpx.codes.NOT_FOUND else IndexUnavailable
-        raise kind(
+        raise _KINDS.get(answer.status_code, IndexUnavailable)(
             f"the memory index at {self._url} answers {answer.status_code}: {' '.join(answer.text.split())[:200]}"
         )
 
@@ -159,6 +168,12 @@ class ChromaIndex:
 
 class _Gone(IndexUnavailable):
     """The collection is not there any more."""
+
+
+_KINDS: dict[int, type[IndexUnavailable]] = {
+    httpx.codes.NOT_FOUND: _Gone,
+    httpx.codes.INTERNAL_SERVER_ERROR: IndexBroken,
+}
 
 
 def collection_name(owner: str, model: str) -> str:

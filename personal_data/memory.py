@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
@@ -30,6 +30,7 @@ from personal_data.records import Memory as MemoryRow
 from personal_data.settings import Settings, read_key
 from personal_data.sharing import PRIVATE, check_scope, visible_scopes
 from personal_data.shelf import Entry, Shelf, Shelves
+from personal_data.upkeep import Findings, Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,8 @@ class Hit:
     scope: str
     score: float
     why: dict[str, int] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    """Where it comes from: a chat's message, a place in an import, the memories that a fact was made of."""
 
 
 class Memory:
@@ -90,6 +93,7 @@ class Memory:
         self._embedder = embedder
         self._index = index
         self._outbox = Outbox(database, embedder, index)
+        self._upkeep = Upkeep(database, embedder.model, index, self._outbox)
         self._shelves = Shelves(self._refresh, _SHELVES_BYTES)
 
     def remember(self, user_id: str, items: Sequence[NewMemory], *, origin: Origin | None = None) -> list[str]:
@@ -139,7 +143,17 @@ class Memory:
             cosines = None if vector is None else self._cosines(user_id, shelf, vector, scopes)
             asked_at = now() if as_of is None else as_of
             found = rank(shelf, query, cosines, asked_at=asked_at, allowed=allowed, k=k)
-            return [_hit(shelf.entries[ranked.number], ranked) for ranked in found]
+            hits = [_hit(shelf.entries[ranked.number], ranked) for ranked in found]
+        return self._sourced(user_id, hits)
+
+    def _sourced(self, user_id: str, hits: Sequence[Hit]) -> list[Hit]:
+        """With their sources, which no shelf holds; without those that were forgotten this very moment."""
+        query = select(MemoryRow.id, MemoryRow.sources).where(
+            *live(user_id), MemoryRow.id.in_([hit.id for hit in hits])
+        )
+        with self._database.reading() as session:
+            sources: dict[str, list[str]] = dict(session.execute(query).tuples().all())
+        return [replace(hit, sources=tuple(sources[hit.id])) for hit in hits if hit.id in sources]
 
     def entries(self, user_id: str, *, limit: int = 100, before: str | None = None) -> Sequence[MemoryRow]:
         """The owner's live memories, newest first; `before` is the last id of the previous page."""
@@ -213,15 +227,33 @@ class Memory:
         return self._outbox.drain()
 
     def reconcile(self) -> int:
-        """Queue every memory, of every owner, that the index lacks, or holds although it was forgotten.
+        """Queue what the index lacks or holds wrongly, of every owner, and what is in a shard that has lost memories;
+        how many were queued: `drain_outbox` delivers them.
 
         An index that was lost, or whose embedding model was replaced, is filled again by this and by nothing else: what
-        it has been told once is in no outbox any more. Returns how many were queued; `drain_outbox` delivers them.
+        it has been told once is in no outbox any more.
 
         Raises:
             IndexUnavailable: the index is away; what was queued by then stays queued.
         """
-        return self._outbox.reconcile()
+        return self._upkeep.check_all()
+
+    def verify(self, user_id: str) -> Findings:
+        """Whether the index holds the owner's memories and finds them by their own vectors; nothing is changed.
+
+        Raises:
+            IndexUnavailable: the index is away.
+        """
+        return self._upkeep.verify(user_id)
+
+    def rebuild(self, user_id: str) -> int:
+        """Fill the owner's part of the index anew from SQL, and that of those who share a shard with them; how many
+        memories were queued.
+
+        Raises:
+            IndexUnavailable: the index is away; nothing was changed.
+        """
+        return self._upkeep.rebuild(user_id)
 
     def _try_embed(self, query: str) -> Vectors | None:
         """The vector of a question."""

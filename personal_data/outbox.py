@@ -56,17 +56,21 @@ class Outbox:
             by_owner.setdefault(entry.user_id, []).append(entry)
         return sum(self._deliver(owner, group) for owner, group in by_owner.items())
 
-    def reconcile(self) -> int:
-        """Queue every memory that the index lacks, or holds although it was forgotten; returns how many that were.
+    def reconcile(self, owner: str) -> int:
+        """Queue every memory of an owner that the index lacks, or holds although it was forgotten; how many those are.
 
         Raises:
             IndexUnavailable: the index is away; what was queued by then stays queued.
         """
-        with self._database.reading() as session:
-            owners = session.scalars(select(MemoryRow.user_id).distinct().order_by(MemoryRow.user_id)).all()
-        return sum(self._queue(owner, batch) for owner in owners for batch in batches(self._astray(owner)))
+        return sum(self._queue(owner, batch) for batch in batches(self.astray(owner)))
 
-    def _astray(self, owner: str) -> list[str]:
+    def requeue(self, owner: str) -> int:
+        """Queue all that an owner's index should hold; how many memories those are that did not wait already."""
+        with self._database.reading() as session:
+            ids = session.scalars(select(MemoryRow.id).where(*live(owner)).order_by(MemoryRow.id)).all()
+        return sum(self._queue(owner, batch) for batch in batches(ids))
+
+    def astray(self, owner: str) -> list[str]:
         """The owner's memories of which SQL and the index disagree whether they are there."""
         with self._database.reading() as session:
             query = select(MemoryRow.id, MemoryRow.deleted_at.is_(None)).where(MemoryRow.user_id == owner)

@@ -14,6 +14,7 @@ from api.commands.session import connect, show
 from personal_data.errors import BackendError, InvalidInput
 
 Json = dict[str, Any]
+_EVALUATIONS = {"nursery": "training.nursery.evaluate", "recall": "agents.recall_evaluation"}
 
 
 def improve(arguments: Namespace) -> int:
@@ -82,12 +83,12 @@ def rollback(arguments: Namespace) -> None:
 
 
 def evaluate(arguments: Namespace) -> int:
-    """Reprint the built-in model's card; the measuring needs torch and so runs in a process of its own.
+    """Measure the built-in model, or recall on labelled files; it needs torch and so runs in a process of its own.
 
     `-P`: whatever `training` lies in the working folder is not ours.
     """
     options = [option for option in arguments.rest if option != "--json"]  # after the name, `rest` takes all there is
-    command = [sys.executable, "-P", "-m", f"training.{arguments.name}.evaluate", *options]
+    command = [sys.executable, "-P", "-m", _EVALUATIONS[arguments.name], *options]
     as_json = arguments.json or options != arguments.rest
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE if as_json else None, text=True)
     if as_json:

@@ -11,10 +11,12 @@ from api.keys import Caller
 from api.schemas import (
     DisclosureOut,
     Done,
+    FindingsOut,
     HitOut,
     MemoriesIn,
     MemoryIn,
     MemoryOut,
+    QueuedOut,
     ScopeIn,
     StoredOut,
 )
@@ -72,6 +74,18 @@ def forget(memory_id: str, caller: CurrentUser, state: AppState) -> Done:
     """Erase one memory, text and vector."""
     state.memory.forget(caller.user_id, memory_id)
     return Done()
+
+
+@router.get("/memories/health")
+def verify(caller: CurrentUser, state: AppState) -> FindingsOut:
+    """Whether the index holds the caller's memories, and finds a sample of them by their own vectors."""
+    return FindingsOut.model_validate(state.memory.verify(caller.user_id))
+
+
+@router.post("/memories/rebuild", status_code=202)
+def rebuild(caller: CurrentUser, state: AppState) -> QueuedOut:
+    """Fill the caller's part of the index anew; recall goes on meanwhile."""
+    return QueuedOut(queued=state.memory.rebuild(caller.user_id))
 
 
 @router.get("/disclosures")

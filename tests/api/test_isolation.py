@@ -55,6 +55,8 @@ OWN = {  # routes without an id in them: a stranger gets an answer, about the st
     ("POST", "/api/memories"),
     ("GET", "/api/memories"),
     ("GET", "/api/memories/recall"),
+    ("GET", "/api/memories/health"),
+    ("POST", "/api/memories/rebuild"),
     ("POST", "/api/memories/batch"),
     ("GET", "/api/imports"),
     ("POST", "/api/imports"),
