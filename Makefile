@@ -10,7 +10,7 @@ CLAIMS := benchmarks.startup benchmarks.demo benchmarks.decode benchmarks.cohort
 	"training.nursery.evaluate --n 500" benchmarks.improvement
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test serve lint types layers check bench bench-env clean help
+.PHONY: demo test drills serve lint types layers check bench bench-env clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -23,6 +23,9 @@ serve: $(VENV)/.runtime ## Start the platform and keep it running
 
 test: $(VENV)/.develop lint types layers ## Lint, types, layers and all tests
 	@$(BIN)/python -m pytest
+
+drills: $(VENV)/.develop ## The long fault and attack drills; `make test` holds a short form of each
+	@$(BIN)/python -m pytest --long --timeout 3600 tests/drills
 
 lint: $(VENV)/.develop
 	@$(BIN)/ruff check .

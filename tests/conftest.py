@@ -33,6 +33,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 the machine that made single tests a hundred times slower."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="drills in full, as `make drills` runs them")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _guarded_children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Processes that tests start load the guard too, and write to the same record; it ends empty."""

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,69 +21,13 @@ from api import keys
 from api.processes import Child
 from api.running import read_running
 from tests.api.conftest import user
-
-CLI = [sys.executable, "-m", "api.cli"]
-SERVE = [Path(sys.executable).with_name("folkmoot"), "serve", "--port", "0"]
-ENGINE = "engine-nursery"
-OUTSIDE = "192.0.2.1"  # TEST-NET-1 (RFC 5737): routed nowhere
-
-
-@dataclass(frozen=True)
-class Running:
-    """A Folkmoot that runs, seen from outside; `said` is what its terminal shows."""
-
-    url: str
-    data_dir: Path
-    process: subprocess.Popen[str]
-    said: str
-
-    def cli(self, *arguments: str, key: str | None = None) -> subprocess.CompletedProcess[str]:
-        environment = own_environment(self.data_dir)
-        if key is not None:
-            environment["FOLKMOOT_KEY"] = key
-        return subprocess.run([*CLI, *arguments], capture_output=True, text=True, timeout=120, env=environment)
-
-    def json(self, *arguments: str, key: str | None = None) -> Any:
-        done = self.cli(*arguments, "--json", key=key)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    def pid(self, name: str) -> int | None:
-        """The process of that name; None while it is being started again."""
-        told = read_running(self.data_dir)
-        assert told is not None
-        found: int | None = told["processes"][name]
-        return found
-
-
-def own_environment(data_dir: Path, **settings: str) -> dict[str, str]:
-    """What a command sees: nothing of a Folkmoot outside these tests."""
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("FOLKMOOT_")}
-    return {**outside, "FOLKMOOT_DATA_DIR": str(data_dir), **settings}
+from tests.api.served import ENGINE, OUTSIDE, SERVE, Running, own_environment, served
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    from tests.agents import tiny
-
-    base = tiny.save_qwen3(tmp_path_factory.mktemp("tiny"), max_position_embeddings=1024)
-    data_dir = tmp_path_factory.mktemp("platform")
-    models = {
-        "nursery": {"kind": "engine", "base": str(base)},
-        "outside": {"kind": "endpoint", "url": f"http://{OUTSIDE}:9"},
-    }
-    environment = own_environment(data_dir, FOLKMOOT_MODELS=json.dumps(models), FOLKMOOT_DEBATE_DEADLINE_S="30")
-    with subprocess.Popen(SERVE, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        said = ""
-        for line in process.stdout:
-            said += line
-            if line.startswith("  Data"):
-                break
-        told = read_running(data_dir)
-        assert told is not None, said
-        yield Running(told["url"], data_dir, process, said)
-        process.send_signal(signal.SIGINT)
+    with served(tmp_path_factory.mktemp("tiny"), tmp_path_factory.mktemp("platform")) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +74,8 @@ def test_the_sdk_talks_to_a_real_model_in_both_modes(running: Running, ada: str)
 
 def test_the_command_line_from_memory_to_debate(running: Running, ada: str, tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("- I live in Porto.\n- My harp is red.\n")
-    assert len(running.json("import", str(tmp_path / "notes.md"), key=ada)["ids"]) == 2
+    assert running.json("import", str(tmp_path / "notes.md"), key=ada)[0]["state"] == "done"
+    assert {memory["text"] for memory in running.json("recall", "harp Porto", key=ada)} >= {"I live in Porto."}
     running.json("remember", "My cat is called Miro.", key=ada)
     assert running.json("recall", "What is my cat called?", "-k", "1", key=ada)[0]["text"] == "My cat is called Miro."
     said = running.cli("chat", "Hello, who are you?", "--max-tokens", "6", key=ada)
