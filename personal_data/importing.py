@@ -21,12 +21,25 @@ from sqlalchemy.orm import Session
 
 from personal_data.database import Database
 from personal_data.errors import Conflict, InvalidInput, NotFound
-from personal_data.importers import chatgpt, claude, telegram, whatsapp
+from personal_data.importers import (
+    chatgpt,
+    claude,
+    mail,
+    markdown,
+    pdf,
+    plaintext,
+    slack,
+    table,
+    takeout,
+    telegram,
+    whatsapp,
+)
 from personal_data.importers.parsed import Item, Options, Skipped, Unit
 from personal_data.importers.source import File, files_of
 from personal_data.importers.times import zone
 from personal_data.memory import Memory, NewMemory, Origin, pieces
 from personal_data.records import Import, User, now
+from personal_data.secrets import hold_back
 from personal_data.sharing import check_scope
 
 _BATCH = 500
@@ -288,7 +301,9 @@ def _take(report: Report, batch: Sequence[Item | Skipped]) -> list[Item]:
     for found in batch:
         report.take(found)
         if isinstance(found, Item):
-            said.append(found)
+            text, held_back = hold_back(found.text)
+            report.left_out.update({f"held back: {kind}": count for kind, count in held_back.items()})
+            said.append(replace(found, text=text))
     return said
 
 
@@ -318,6 +333,13 @@ FORMATS: dict[str, Callable[[Sequence[File], Options], list[Unit]]] = {
     "chatgpt": chatgpt.claim,
     "claude": claude.claim,
     "telegram": telegram.claim,
+    "slack": slack.claim,
+    "takeout": takeout.claim,
     "whatsapp": whatsapp.claim,
+    "mail": mail.claim,
+    "pdf": pdf.claim,
+    "markdown": markdown.claim,
+    "csv": table.claim,
+    "text": plaintext.claim,
 }
 """In the order in which they are asked: those that know their files best come first."""

@@ -1,16 +1,19 @@
 """Times as exports write them, in seconds since the epoch; None where a time is absent or absurd.
 
-Doors: `seconds`, `iso`, `local`, and `zone` for the option that says where a time without a zone was written.
+Doors: `seconds`, `iso`, `local`, `named_day`, and `zone` for the option that says where a time without a zone was
+written.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from personal_data.errors import InvalidInput
 from personal_data.importers.parsed import Options
 
+_DAY = re.compile(r"(\d{4})[-_.]?(\d\d)[-_.]?(\d\d)(?!\d)")
 _LATEST = datetime(2201, 1, 1, tzinfo=UTC).timestamp()
 
 
@@ -56,3 +59,12 @@ def zone(options: Options) -> tzinfo | None:
         return ZoneInfo(options.timezone)
     except (KeyError, ValueError, OSError) as error:  # unknown, malformed, or a folder of zones
         raise InvalidInput(f"{options.timezone!r}: no such timezone; say Europe/Berlin", param="timezone") from error
+
+
+def named_day(name: str) -> datetime | None:
+    """The day that a file is named after: `2024-05-01.md`, `2024-05-01 Riga.txt`, `20240501_notes.txt`."""
+    found = _DAY.match(name)
+    try:
+        return None if found is None else datetime(int(found[1]), int(found[2]), int(found[3]))
+    except ValueError:
+        return None

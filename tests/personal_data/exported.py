@@ -34,11 +34,11 @@ def fault(claim: Claim, content: bytes, options: Options | None = None) -> str:
     return str(told.value)
 
 
-def until_fault(claim: Claim, content: bytes, options: Options | None = None) -> Read:
+def until_fault(claim: Claim, content: bytes, options: Options | None = None, name: str = "renamed.bin") -> Read:
     """What is read of a file, known or not, before InvalidInput, which alone may be raised."""
     found: Read = []
     try:
-        for unit in claim([file_of(content)], options or Options()):
+        for unit in claim([file_of(content, name)], options or Options()):
             found.extend(unit.read())
     except InvalidInput as error:
         assert "\n" not in str(error)

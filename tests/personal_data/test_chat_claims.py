@@ -9,17 +9,19 @@ from typing import BinaryIO
 import pytest
 
 from personal_data.errors import InvalidInput
-from personal_data.importers import chatgpt, claude, telegram, whatsapp
+from personal_data.importers import chatgpt, claude, mail, takeout, telegram, whatsapp
 from personal_data.importers.parsed import Options
 from personal_data.importers.source import File
-from tests.personal_data import test_chatgpt, test_claude, test_telegram, test_whatsapp
+from tests.personal_data import test_chatgpt, test_claude, test_mail, test_takeout, test_telegram, test_whatsapp
 from tests.personal_data.exported import Claim, file_of
 
 DOORS: dict[str, Claim] = {
     "chatgpt": chatgpt.claim,
     "claude": claude.claim,
     "telegram": telegram.claim,
+    "takeout": takeout.claim,
     "whatsapp": whatsapp.claim,
+    "mail": mail.claim,
 }
 EXPORTS = [
     ("chatgpt", json.dumps(test_chatgpt.EXPORT).encode()),
@@ -30,6 +32,8 @@ EXPORTS = [
     ("telegram", json.dumps(test_telegram.chat(*test_telegram.MESSAGES)).encode()),
     ("whatsapp", test_whatsapp.ANDROID.encode()),
     ("whatsapp", test_whatsapp.ANDROID.encode("utf-16")),
+    ("takeout", json.dumps(test_takeout.CHAT).encode()),
+    ("mail", test_mail.BOX.encode()),
 ]
 
 
@@ -56,7 +60,9 @@ LARGE = {
     "chatgpt": json.dumps(test_chatgpt.EXPORT * 2000).encode(),
     "claude": json.dumps(test_claude.EXPORT * 2000).encode(),
     "telegram": json.dumps(test_telegram.chat(*test_telegram.MESSAGES * 2000)).encode(),
+    "takeout": json.dumps({"messages": test_takeout.CHAT["messages"] * 2000}).encode(),
     "whatsapp": test_whatsapp.ANDROID.encode() * 5000,
+    "mail": test_mail.BOX.encode() * 2000,
 }
 
 
