@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -93,6 +94,37 @@ class AdapterStore:
             AdapterError: missing, changed, or not sound.
         """
         self._check_folder(self.path(version), version.sha256, version.base_sha256)
+
+    def files(self, version: AdapterVersion) -> dict[str, bytes]:
+        """A version's two files, by name, to take along.
+
+        Raises:
+            AdapterError: missing, changed, or not sound.
+        """
+        self.verify(version)
+        folder = self.path(version)
+        return {
+            WEIGHTS: read_regular(folder / WEIGHTS, MAX_BYTES),
+            CONFIG: read_regular(folder / CONFIG, MAX_CONFIG_BYTES),
+        }
+
+    def adopt(
+        self, agent_id: str, number: int, files: Mapping[str, bytes], *, base_sha256: str, job_id: str, token: int
+    ) -> tuple[str, str]:
+        """Publish files that come from elsewhere. They are read as hostile ones and written anew: not a byte of a
+        stranger's config is kept.
+
+        Raises:
+            AdapterError: they are no sound adapter for this base, or another one was published under this token.
+            StorageError: the disk refuses; nothing was published.
+        """
+        if set(files) != {WEIGHTS, CONFIG}:
+            raise AdapterError(f"an adapter is {WEIGHTS} and {CONFIG}, not {', '.join(sorted(files)) or 'nothing'}")
+        with tempfile.TemporaryDirectory(prefix="folkmoot-") as folder:
+            for name, data in files.items():
+                (Path(folder) / name).write_bytes(data)
+            adapter = read_adapter(Path(folder), base_sha256=base_sha256)
+        return self.publish(agent_id, number, adapter, job_id=job_id, token=token)
 
     @staticmethod
     def _check_folder(folder: Path, sha256: str, base_sha256: str) -> None:

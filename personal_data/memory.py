@@ -104,7 +104,7 @@ class Memory:
             _check(item)
         ids: list[str] = []
         for batch in batches(items):
-            wanted = [(_content_digest(item), item) for item in batch]
+            wanted = [(content_digest(item), item) for item in batch]
             vectors = self._vectors_of_new(user_id, wanted)
             with self._database.session() as session:
                 ids += self._store(session, user_id, wanted, vectors, origin)
@@ -386,7 +386,7 @@ def _same(user_id: str, wanted: Sequence[_Wanted]) -> Select[MemoryRow]:
     return select(MemoryRow).where(MemoryRow.user_id == user_id, MemoryRow.content_sha256.in_(digests))
 
 
-def _content_digest(item: NewMemory) -> str:
+def content_digest(item: NewMemory) -> str:
     """What makes a text known again: who said it, and in a dated conversation where and when, since people repeat
     themselves."""
     place = "" if item.thread is None or item.event_at is None else f"\0{item.thread}\0{item.event_at}"
