@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import snowballstemmer
+import Stemmer
 
 Scores = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -33,7 +33,7 @@ _SILENT = (
     "yours"
 )
 _STOPWORDS = frozenset(_SILENT.split())
-_STEMMER = snowballstemmer.stemmer("english")
+_STEMMER = Stemmer.Stemmer("english")
 _ONE_AT_A_TIME = threading.Lock()
 """A stemmer keeps the word that it works on."""
 
