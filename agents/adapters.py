@@ -95,6 +95,32 @@ class AdapterStore:
         """
         self._check_folder(self.path(version), version.sha256, version.base_sha256)
 
+    def remove(self, version: AdapterVersion) -> None:
+        """Delete the files of a version that was retired; they may be gone already.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        try:
+            _remove_tree(self.path(version))
+        except OSError as error:
+            raise StorageError(f"adapters folder {self.root}: {error.strerror or error}") from error
+
+    def remove_all(self, agent_id: str) -> None:
+        """Delete every adapter of an agent that is no more.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        _check_ids(agent_id)
+        folder = self.root / agent_id
+        try:
+            for version in folder.iterdir() if folder.is_dir() else ():
+                _remove_tree(version)
+            _remove_tree(folder)
+        except OSError as error:
+            raise StorageError(f"adapters folder {self.root}: {error.strerror or error}") from error
+
     def files(self, version: AdapterVersion) -> dict[str, bytes]:
         """A version's two files, by name, to take along.
 
@@ -144,7 +170,7 @@ class AdapterStore:
         found = list(self._folders())
         with database.reading() as session:
             leased = set(session.scalars(sa.select(Job.token).where(Job.state == "leased")))
-            known = set(session.scalars(sa.select(AdapterVersion.path)))
+            known = set(session.scalars(sa.select(AdapterVersion.path).where(AdapterVersion.retired_at.is_(None))))
         orphans = [
             folder
             for folder, token in found
@@ -202,17 +228,27 @@ def roll_back(session: Session, *, agent_id: str, number: int | None = None) -> 
     agent = _locked(session, agent_id)
     live = session.get(AdapterVersion, agent.live_version_id) if agent.live_version_id else None
     target: AdapterVersion | None = None
-    if number is None and live is not None and live.parent_id is not None:
-        target = session.get(AdapterVersion, live.parent_id)
+    if number is None and live is not None:
+        target = _parent(session, live)
     elif number:
         target = session.scalar(sa.select(AdapterVersion).filter_by(agent_id=agent_id, number=number))
         if target is None:
             raise NotFound(f"agent {agent_id} has no adapter version {number}")
+    if target is not None and target.retired_at is not None:
+        raise Conflict(f"version {target.number} was retired: it was trained on what its owner has erased")
     if target is not None and target.model != agent.model:
         raise Conflict(f"version {target.number} is for model {target.model!r}; this agent is on {agent.model!r} now")
     agent.live_version_id = target.id if target else None
     session.flush()
     return target
+
+
+def _parent(session: Session, version: AdapterVersion) -> AdapterVersion | None:
+    """The version that one was trained on top of, or the first before that one that was not retired."""
+    found = session.get(AdapterVersion, version.parent_id) if version.parent_id else None
+    while found is not None and found.retired_at is not None:
+        found = session.get(AdapterVersion, found.parent_id) if found.parent_id else None
+    return found
 
 
 def _locked(session: Session, agent_id: str) -> Agent:

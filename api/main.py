@@ -1,7 +1,8 @@
 """The application. Door: `create_app`. It starts without a model library: those live in the engine's process.
 
 Around the routes stand the guards (Host, body size), CORS for browser clients (keys only, never cookies), one error
-shape, and two background tasks: the debate runner and the postman who tells the memory index what it has missed.
+shape, and three background tasks: the debate runner, the eraser, and the postman who tells the memory index what it has
+missed.
 """
 
 from __future__ import annotations
@@ -20,14 +21,25 @@ from sqlalchemy.exc import SQLAlchemyError
 from api import errors
 from api.guards import BodyGuard, HostGuard
 from api.preflight import LOOPBACK_HOSTS, check_host
-from api.routes import accounts, agents, conversations, debates, health, improvements, memories, openai, societies
+from api.routes import (
+    accounts,
+    agents,
+    conversations,
+    debates,
+    health,
+    improvements,
+    memories,
+    openai,
+    portability,
+    societies,
+)
 from api.state import State, open_state
 from personal_data.errors import FolkmootError
 from personal_data.settings import Settings, load
 
 log = logging.getLogger(__name__)
 
-_NATIVE = (accounts, agents, conversations, memories, societies, debates, improvements, health)
+_NATIVE = (accounts, agents, conversations, memories, societies, debates, improvements, portability, health)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -71,7 +83,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state = open_state(settings)
         app.state.folkmoot = state
-        works = (state.debates.run, partial(_deliver_memories, state))
+        works = (state.debates.run, state.eraser.run, partial(_deliver_memories, state))
         tasks = [asyncio.create_task(keep(work, settings.sweep_s)) for work in works]
         yield
         for task in tasks:

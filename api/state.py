@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from agents.directory import AgentDirectory
 from agents.models import sync_models
 from api.debates import DebateRunner
+from api.erasures import Eraser
 from personal_data.database import Database
 from personal_data.embedding import EndpointEmbedder
 from personal_data.errors import ConfigurationError
@@ -31,6 +32,7 @@ class State:
     memory: Memory
     directory: AgentDirectory
     debates: DebateRunner
+    eraser: Eraser
 
 
 def open_state(settings: Settings) -> State:
@@ -53,7 +55,8 @@ def open_state(settings: Settings) -> State:
     embedder = EndpointEmbedder(settings.embedding_url, settings.embedding_model, token=key)
     memory = Memory(database, embedder, ChromaIndex(settings.index_url))
     directory = AgentDirectory(settings, database, memory)
-    return State(settings, database, memory, directory, DebateRunner(database, directory, settings))
+    debates = DebateRunner(database, directory, settings)
+    return State(settings, database, memory, directory, debates, Eraser(settings, database, memory))
 
 
 async def _state(request: Request) -> State:

@@ -177,7 +177,7 @@ class Memory:
         for batch in batches(memory_ids):
             with self._database.session() as session:
                 revision = take_turn(session, user_id)
-                forgotten += _bury(session, user_id, revision, batch)
+                forgotten += bury(session, user_id, revision, batch)
             self._outbox.drain(user_id)
         return forgotten
 
@@ -200,7 +200,7 @@ class Memory:
                 gone = select(MemoryRow.id).where(
                     MemoryRow.id.in_(ids), MemoryRow.imported, MemoryRow.id.not_in(others)
                 )
-                forgotten += _bury(session, user_id, revision, session.scalars(gone).all())
+                forgotten += bury(session, user_id, revision, session.scalars(gone).all())
                 more = bool(ids)
             self._outbox.drain(user_id)
         return forgotten
@@ -361,7 +361,7 @@ def pieces(text: str) -> list[str]:
     return [*parts, rest]
 
 
-def _bury(session: Session, user_id: str, revision: int, memory_ids: Sequence[str]) -> int:
+def bury(session: Session, user_id: str, revision: int, memory_ids: Sequence[str]) -> int:
     """Empty those of these memories that are alive and this owner's; how many they were."""
     rows = session.scalars(select(MemoryRow).where(*live(user_id), MemoryRow.id.in_(memory_ids))).all()
     for row in rows:

@@ -114,14 +114,14 @@ class Archive:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Archive]:
+def opened(source: Path | IO[bytes]) -> Iterator[Archive]:
     """The archive in a file, once all of it has been compared with its manifest.
 
     Raises:
         InvalidInput: it is no archive of ours, is damaged, or was changed.
     """
     with _told():
-        packed = zipfile.ZipFile(path)
+        packed = zipfile.ZipFile(source)
     with packed:
         yield Archive(packed)
 

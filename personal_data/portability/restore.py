@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -47,14 +47,14 @@ class Restored:
         return {"added": dict(self.added), "left_out": dict(self.left_out)}
 
 
-def restore(database: Database, adapters: AdapterFiles, user_id: str, path: Path) -> Restored:
+def restore(database: Database, adapters: AdapterFiles, user_id: str, source: Path | IO[bytes]) -> Restored:
     """Bring in what an archive holds. All of it is checked before the first row is written.
 
     Raises:
         NotFound: there is no such person, or they have no agent.
         InvalidInput: it is no archive of ours, was changed or damaged, or contradicts itself.
     """
-    with opened(path) as archive:
+    with opened(source) as archive:
         with database.reading() as session:
             agent = session.scalar(select(Agent).where(Agent.user_id == user_id))
         if agent is None:
