@@ -128,6 +128,7 @@ class Eraser:
             self._await_jobs(owner)
             self._erase(erasure, owner, lambda session: account.erase_belongings(session, owner))
         source = wish.get("source", "")
+        self._stop_jobs(owner, of=source)
         self._erase(erasure, owner, lambda session: rows.erase_import(session, owner, source))  # it stops, if it runs
         while ids := self._memories(owner, wish):
             for batch in batches(ids):
@@ -181,9 +182,12 @@ class Eraser:
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
-    def _stop_jobs(self, owner: Owner) -> None:
+    def _stop_jobs(self, owner: Owner, of: str | None = None) -> None:
+        """Cancel the owner's jobs, or those that work on one subject of theirs."""
         with self._database.session() as session:
             running = select(Job.id).where(Job.user_id == owner.user_id, Job.state.in_(("queued", "leased")))
+            if of is not None:
+                running = running.where(Job.subject_id == of)
             for job_id in session.scalars(running).all():
                 ledger.cancel(session, job_id)
 

@@ -13,8 +13,6 @@ from api import errors
 from personal_data.errors import InvalidInput
 
 MAX_BODY_BYTES = 16 * 2**20
-OWN_BODIES = frozenset({"/api/restore"})
-"""Paths whose routes read their body themselves, bit by bit, and say themselves when it is too much."""
 
 
 class HostGuard:
@@ -42,15 +40,19 @@ class BodyGuard:
     """Reads the body before the application does and answers 413 when it is larger than `limit` bytes.
 
     A body that says its length is refused before a byte of it is read; one that lies or does not say, as soon as it
-    has passed the limit.
+    has passed the limit. The routes in `streamed`, (method, path), read their own body, after the caller is known, and
+    have limits of their own.
     """
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self, app: ASGIApp, limit: int = MAX_BODY_BYTES, streamed: frozenset[tuple[str, str]] = frozenset()
+    ) -> None:
         self._app = app
         self._limit = limit
+        self._streamed = streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OWN_BODIES:
+        if scope["type"] != "http" or (scope["method"], scope["path"]) in self._streamed:
             await self._app(scope, receive, send)
             return
         try:

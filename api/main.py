@@ -65,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(openai.router, prefix="/v1")
     app.include_router(openai.router, include_in_schema=False)
     errors.install(app)
-    app.add_middleware(BodyGuard)
+    app.add_middleware(BodyGuard, streamed=frozenset({portability.STREAMED}))
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],

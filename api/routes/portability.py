@@ -26,6 +26,8 @@ from personal_data.records import Erasure, User
 
 router = APIRouter(prefix="/api", tags=["portability"])
 
+STREAMED = ("POST", "/api/restore")
+"""Reads its own body."""
 MAX_ARCHIVE_BYTES = 64 * 2**30
 _CHUNK = 2**20
 

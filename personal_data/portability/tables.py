@@ -215,7 +215,7 @@ PARTS: tuple[Part, ...] = (
         Import,
         lambda owner: Import.user_id == owner.user_id,
         fills={"user_id": "user"},
-        words={"state": _words("running", "done", "undone")},
+        words={"state": _words("looking", "ready", "running", "done", "failed", "undone")},
     ),
     Part(
         "imported_memories",
