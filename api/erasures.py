@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,7 +36,7 @@ from personal_data.erasure.marks import SHORT, Marks
 from personal_data.erasure.rows import Erased
 from personal_data.erasure.targets import Wish
 from personal_data.erasure.traces import Look, look
-from personal_data.errors import Conflict, FolkmootError, NotFound
+from personal_data.errors import Conflict, FolkmootError, NotFound, StorageError
 from personal_data.memory import Memory
 from personal_data.outbox import batches
 from personal_data.portability.tables import Owner
@@ -210,11 +211,12 @@ class Eraser:
         if not self._await_jobs(owner):
             reasons.append("a cancelled job still runs: what it writes is removed when the next worker starts")
         self._remove_adapters(erasure, owner)
-        reasons += purge_index(self._settings, self._memory)
         with self._database.reading() as session:
             stored = session.scalars(select(ErasureMark.digests).where(ErasureMark.erasure_id == erasure.id))
             marks = Marks.from_bytes(stored.all())
-        found = self._scour(marks, reasons)
+        self._clean_database(marks)
+        reasons += purge_index(self._settings, self._memory)
+        found = look(self._database, self._settings.data_dir, marks)
         with self._database.session() as session:
             kept = session.get_one(Erasure, erasure.id)
             kept.residue = found.residue
@@ -237,19 +239,20 @@ class Eraser:
             self._store.remove_all(owner.agent_id)
         self._store.collect_garbage(self._database)
 
-    def _scour(self, marks: Marks, reasons: list[str]) -> Look:
-        """Look for the marks in every file; where the database's own still hold some, it is written anew."""
-        refused = self._database.scour()
-        found = look(self._database, self._settings.data_dir, marks)
-        if any(name in found.residue for name in self._database_files()):
-            refused = self._database.scour(rewrite=True)
-            found = look(self._database, self._settings.data_dir, marks)
-        if refused is not None:
-            reasons.append(f"the database could not be cleaned ({refused}): erase again later, or stop and start")
-        return found
+    def _clean_database(self, marks: Marks) -> None:
+        """Get its bytes out of the database's files; it is written anew where they are still there after that.
 
-    def _database_files(self) -> tuple[str, ...]:
-        return tuple(f"folkmoot.db{end}" for end in ("", "-wal", "-shm"))
+        Raises:
+            StorageError: somebody reads or writes for so long that it cannot be: the erasure goes on later.
+        """
+        refused = self._database.scour()
+        if self._in_database(marks):
+            refused = self._database.scour(rewrite=True)
+            if refused is not None and self._in_database(marks):
+                raise StorageError(f"the database cannot be cleaned now: {refused}")
+
+    def _in_database(self, marks: Marks) -> bool:
+        return bool(look(self._database, self._settings.data_dir, marks, "folkmoot.db*").residue)
 
     def _out_of_reach(self, erasure: Erasure, owner: Owner) -> Iterator[str]:
         yield "backups, snapshots and exports that were made of this data before"
@@ -262,9 +265,15 @@ class Eraser:
                 yield f"{left} memories of this import that came in another way too: erase that one as well"
         if model is not None and model.kind != "engine":
             yield f"what the server of model {agent.model if agent else ''!r} keeps of the prompts that it was sent"
+        if self._database.is_sqlite and not self._own_file():
+            yield "the database's file: it lies outside the data folder, where nobody looked for what is left in it"
         if not self._database.is_sqlite:
             yield "the log, the replicas and the free space of the PostgreSQL server: its operator's to clean"
         yield f"texts shorter than {SHORT} bytes where they stand alone in other rows: they cannot be told from others"
+
+    def _own_file(self) -> bool:
+        path = Path(self._database.engine.url.database or "").absolute()
+        return path.parent == self._settings.data_dir and path.name == "folkmoot.db"
 
     # -- account -------------------------------------------------------------------------------------------------------
 

@@ -93,6 +93,7 @@ def aggregate(room: Room, state: DebateState) -> None:
     with room.database.session() as session:
         room.fence(session)
         query = select(Position).where(Position.debate_id == room.debate.id, Position.round == BLIND_ROUND)
+        query = query.with_for_update(read=True)  # who erases an answer waits, and finds what was made of it
         by_agent = {position.agent_id: position for position in session.scalars(query)}
         positions = [by_agent[agent_id] for agent_id in state["panel"]]
         decision = plurality([_vote(position) for position in positions], seed=room.debate.seed)

@@ -99,14 +99,14 @@ class Marks:
         return hits
 
 
-def scan(folder: Path, marks: Marks) -> tuple[dict[str, Words], list[str]]:
-    """What every file below `folder` holds of the marks, by its path, and the files that could not be read. Links are
-    not followed."""
+def scan(folder: Path, marks: Marks, pattern: str = "*") -> tuple[dict[str, Words], list[str]]:
+    """What every file below `folder`, or each of a name like `pattern`, holds of the marks, by its path; and the files
+    that could not be read. Links are not followed."""
     found: dict[str, Words] = {}
     unread: list[str] = []
     if not len(marks):
         return found, unread
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder.rglob(pattern)):
         name = path.relative_to(folder).as_posix()
         try:
             if not stat.S_ISREG(path.lstat().st_mode):

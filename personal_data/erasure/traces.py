@@ -34,9 +34,9 @@ class Look:
     """Table → how many stretches of what was erased stand in its living rows."""
 
 
-def look(database: Database, folder: Path, marks: Marks) -> Look:
-    """Look for the marks in every file below a folder."""
-    found, unread = scan(folder, marks)
+def look(database: Database, folder: Path, marks: Marks, pattern: str = "*") -> Look:
+    """Look for the marks in every file below a folder, or in each of a name like `pattern`."""
+    found, unread = scan(folder, marks, pattern)
     result = Look(unread=unread)
     if not found:
         return result
