@@ -23,7 +23,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -47,6 +47,7 @@ from personal_data.records import (
     Erasure,
     ErasureMark,
     Job,
+    MemoryOutbox,
     User,
     now,
 )
@@ -137,6 +138,7 @@ class Eraser:
             if "memory" in wish:
                 break
         self._erase(erasure, owner, lambda session: rows.erase_conversation(session, owner, source))
+        self._memory.let_go(owner.user_id)
         while self._memory.drain_outbox():
             pass
         with self._database.session() as session:
@@ -216,6 +218,7 @@ class Eraser:
             marks = Marks.from_bytes(stored.all())
         self._clean_database(marks)
         reasons += purge_index(self._settings, self._memory)
+        reasons += self._index_to_tell(owner)
         found = look(self._database, self._settings.data_dir, marks)
         with self._database.session() as session:
             kept = session.get_one(Erasure, erasure.id)
@@ -270,6 +273,12 @@ class Eraser:
         if not self._database.is_sqlite:
             yield "the log, the replicas and the free space of the PostgreSQL server: its operator's to clean"
         yield f"texts shorter than {SHORT} bytes where they stand alone in other rows: they cannot be told from others"
+
+    def _index_to_tell(self, owner: Owner) -> Iterator[str]:
+        waiting = select(func.count()).select_from(MemoryOutbox).where(MemoryOutbox.user_id == owner.user_id)
+        with self._database.reading() as session:
+            if count := session.scalar(waiting):
+                yield f"{count} vectors in the memory index, which is away: it is told as soon as it is back"
 
     def _own_file(self) -> bool:
         path = Path(self._database.engine.url.database or "").absolute()

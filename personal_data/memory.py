@@ -205,6 +205,10 @@ class Memory:
             self._outbox.drain(user_id)
         return forgotten
 
+    def let_go(self, user_id: str) -> None:
+        """Keep nothing of this owner's texts in this process; the next recall reads them again."""
+        self._shelves.drop(user_id)
+
     def drain_outbox(self) -> int:
         """Tell the index what it has not heard yet, a batch of it; returns how many entries it took: 0 when none is due
         or the index is away. Safe to run at any time.

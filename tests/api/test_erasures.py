@@ -35,6 +35,7 @@ from personal_data.records import (
     Hypothesis,
     Import,
     Job,
+    MemoryOutbox,
     Position,
     Record,
     Society,
@@ -227,6 +228,21 @@ def test_the_index_forgets_it_and_says_what_its_own_folder_keeps(house: House) -
     assert not index.known(house.owned.ada, model, [house.ids["canary"]])
     assert any("its operator stops it, removes its folder" in reason for reason in receipt.could_not)
     assert any("backups" in reason for reason in receipt.could_not)
+
+
+def test_an_index_that_is_away_delays_no_erasure_and_is_told_later(house: House) -> None:
+    away = Memory(house.database, HashingEmbedder(), ChromaIndex("http://127.0.0.1:1"))
+    receipt = Eraser(house.settings, house.database, away).carry_out(house.begin(memory=house.ids["canary"]))
+    assert receipt.state == "done" and receipt.residue == {}
+    assert any("is told as soon as it is back" in reason for reason in receipt.could_not)
+    index = ChromaIndex(str(house.settings.index_url))
+    assert index.known(house.owned.ada, HashingEmbedder.model, [house.ids["canary"]])
+    with house.database.session() as session:
+        for entry in session.scalars(select(MemoryOutbox)):
+            entry.not_before = 0.0
+    while house.owned.memory.drain_outbox():
+        pass
+    assert not index.known(house.owned.ada, HashingEmbedder.model, [house.ids["canary"]])
 
 
 def test_residue_that_was_planted_is_found_and_said(house: House) -> None:
