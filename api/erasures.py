@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -46,6 +47,7 @@ from personal_data.records import (
     Disclosure,
     Erasure,
     ErasureMark,
+    Import,
     Job,
     MemoryOutbox,
     User,
@@ -57,6 +59,7 @@ from training import ledger
 log = logging.getLogger(__name__)
 
 _IMPROVE = "improve"
+_UPLOADS = "uploads"
 _PATIENCE_S = 60.0
 """How much longer than its lease a job that was cancelled may take to end."""
 _POLL_S = 0.2
@@ -125,12 +128,13 @@ class Eraser:
 
     def _rows(self, erasure: Erasure, owner: Owner) -> None:
         wish = erasure.what
-        if "everything" in wish:
-            self._stop_jobs(owner)
-            self._await_jobs(owner)
-            self._erase(erasure, owner, lambda session: account.erase_belongings(session, owner))
         source = wish.get("source", "")
-        self._stop_jobs(owner, of=source)
+        self._stop_jobs(owner, of=None if "everything" in wish else source)
+        if "everything" in wish:
+            self._await_jobs(owner)
+        self._remove_uploads(owner, wish)
+        if "everything" in wish:
+            self._erase(erasure, owner, lambda session: account.erase_belongings(session, owner))
         self._erase(erasure, owner, lambda session: rows.erase_import(session, owner, source))  # it stops, if it runs
         while ids := self._memories(owner, wish):
             for batch in batches(ids):
@@ -182,6 +186,23 @@ class Eraser:
                 idempotency_key=f"{_IMPROVE}:{erasure.id}",
                 payload=dict(lost[0].payload),
             )
+
+    def _remove_uploads(self, owner: Owner, wish: Wish) -> None:
+        """What was sent to be imported lies in a folder of the import's name until it is; packed, no scan would see it.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        with self._database.reading() as session:
+            imports = select(Import.id).where(Import.user_id == owner.user_id)
+            mine = [one for one in session.scalars(imports) if "everything" in wish or one == wish.get("source")]
+        for import_id in mine:
+            try:
+                shutil.rmtree(self._settings.data_dir / _UPLOADS / import_id)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StorageError(f"uploads of {import_id}: {error.strerror or error}") from error
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 

@@ -177,6 +177,16 @@ def test_an_import_goes_and_what_came_otherwise_stays(house: House) -> None:
         owned.memory.remember(owned.ada, [again], origin=Origin(kept.id, 0))
 
 
+@pytest.mark.parametrize("everything", [True, False])
+def test_what_was_sent_to_be_imported_goes_with_the_import(house: House, everything: bool) -> None:
+    uploads = house.settings.data_dir / "uploads"
+    for name in (house.ids["import"], "imp_of_somebody_else"):
+        (uploads / name).mkdir(parents=True)
+        (uploads / name / "chat.zip").write_bytes(b"packed")
+    house.erase(everything=True) if everything else house.erase(source=house.ids["import"])
+    assert [path.name for path in uploads.iterdir()] == ["imp_of_somebody_else"]
+
+
 def test_a_source_goes_by_how_it_begins(house: House) -> None:
     assert house.erase(source="chatgpt:").removed["memories"] == 1
     with pytest.raises(NotFound):
