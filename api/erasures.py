@@ -19,24 +19,24 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from agents.adapters import AdapterStore
 from agents.retiring import retire
+from api import receipts
 from api.purging import purge_index
 from personal_data.database import Database
 from personal_data.erasure import account, rows, targets
-from personal_data.erasure.marks import SHORT, Marks
+from personal_data.erasure.marks import Marks
 from personal_data.erasure.rows import Erased
 from personal_data.erasure.targets import Wish
-from personal_data.erasure.traces import Look, look
+from personal_data.erasure.traces import look
 from personal_data.errors import Conflict, FolkmootError, NotFound, StorageError
 from personal_data.memory import Memory
 from personal_data.outbox import batches
@@ -44,12 +44,10 @@ from personal_data.portability.tables import Owner
 from personal_data.records import (
     AdapterVersion,
     Agent,
-    Disclosure,
     Erasure,
     ErasureMark,
     Import,
     Job,
-    MemoryOutbox,
     User,
     now,
 )
@@ -230,7 +228,7 @@ class Eraser:
     # -- traces --------------------------------------------------------------------------------------------------------
 
     def _traces(self, erasure: Erasure, owner: Owner) -> None:
-        reasons = list(self._out_of_reach(erasure, owner))
+        reasons = list(receipts.out_of_reach(self._settings, self._database, erasure, owner))
         if not self._await_jobs(owner):
             reasons.append("a cancelled job still runs: what it writes is removed when the next worker starts")
         self._remove_adapters(erasure, owner)
@@ -239,12 +237,12 @@ class Eraser:
             marks = Marks.from_bytes(stored.all())
         self._clean_database(marks)
         reasons += purge_index(self._settings, self._memory)
-        reasons += self._index_to_tell(owner)
+        reasons += receipts.index_to_tell(self._database, owner)
         found = look(self._database, self._settings.data_dir, marks)
         with self._database.session() as session:
             kept = session.get_one(Erasure, erasure.id)
             kept.residue = found.residue
-            kept.could_not = [*reasons, *_told(found)]
+            kept.could_not = [*reasons, *receipts.told(found)]
             if "everything" in erasure.what:
                 kept.stage = "account"
             else:
@@ -277,33 +275,6 @@ class Eraser:
 
     def _in_database(self, marks: Marks) -> bool:
         return bool(look(self._database, self._settings.data_dir, marks, "folkmoot.db*").residue)
-
-    def _out_of_reach(self, erasure: Erasure, owner: Owner) -> Iterator[str]:
-        yield "backups, snapshots and exports that were made of this data before"
-        with self._database.reading() as session:
-            if session.scalar(select(Disclosure.id).where(Disclosure.user_id == owner.user_id).limit(1)) is not None:
-                yield "what other people and their agents wrote in their own words after it was shown to a debate"
-            agent = session.get(Agent, owner.agent_id)
-            model = self._settings.models.get(agent.model) if agent is not None else None
-            if (left := targets.held_elsewhere(session, owner.user_id, erasure.what)) > 0:
-                yield f"{left} memories of this import that came in another way too: erase that one as well"
-        if model is not None and model.kind != "engine":
-            yield f"what the server of model {agent.model if agent else ''!r} keeps of the prompts that it was sent"
-        if self._database.is_sqlite and not self._own_file():
-            yield "the database's file: it lies outside the data folder, where nobody looked for what is left in it"
-        if not self._database.is_sqlite:
-            yield "the log, the replicas and the free space of the PostgreSQL server: its operator's to clean"
-        yield f"texts shorter than {SHORT} bytes where they stand alone in other rows: they cannot be told from others"
-
-    def _index_to_tell(self, owner: Owner) -> Iterator[str]:
-        waiting = select(func.count()).select_from(MemoryOutbox).where(MemoryOutbox.user_id == owner.user_id)
-        with self._database.reading() as session:
-            if count := session.scalar(waiting):
-                yield f"{count} vectors in the memory index, which is away: it is told as soon as it is back"
-
-    def _own_file(self) -> bool:
-        path = Path(self._database.engine.url.database or "").absolute()
-        return path.parent == self._settings.data_dir and path.name == "folkmoot.db"
 
     # -- account -------------------------------------------------------------------------------------------------------
 
@@ -340,9 +311,3 @@ def note(session: Session, erasure_id: str, erased: Erased) -> None:
 def _close(session: Session, erasure: Erasure) -> None:
     erasure.state, erasure.finished_at = "done", now()
     session.execute(delete(ErasureMark).where(ErasureMark.erasure_id == erasure.id))
-
-
-def _told(found: Look) -> Iterator[str]:
-    for table, count in sorted(found.living.items()):
-        yield f"{count} stretches of it stand in rows of {table} that were not to be erased: those say the same"
-    yield from (f"a file could not be read: {unread}" for unread in found.unread)
