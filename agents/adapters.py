@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -94,6 +95,63 @@ class AdapterStore:
         """
         self._check_folder(self.path(version), version.sha256, version.base_sha256)
 
+    def remove(self, version: AdapterVersion) -> None:
+        """Delete the files of a version that was retired; they may be gone already.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        try:
+            _remove_tree(self.path(version))
+        except OSError as error:
+            raise StorageError(f"adapters folder {self.root}: {error.strerror or error}") from error
+
+    def remove_all(self, agent_id: str) -> None:
+        """Delete every adapter of an agent that is no more.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        _check_ids(agent_id)
+        folder = self.root / agent_id
+        try:
+            for version in folder.iterdir() if folder.is_dir() else ():
+                _remove_tree(version)
+            _remove_tree(folder)
+        except OSError as error:
+            raise StorageError(f"adapters folder {self.root}: {error.strerror or error}") from error
+
+    def files(self, version: AdapterVersion) -> dict[str, bytes]:
+        """A version's two files, by name, to take along.
+
+        Raises:
+            AdapterError: missing, changed, or not sound.
+        """
+        self.verify(version)
+        folder = self.path(version)
+        return {
+            WEIGHTS: read_regular(folder / WEIGHTS, MAX_BYTES),
+            CONFIG: read_regular(folder / CONFIG, MAX_CONFIG_BYTES),
+        }
+
+    def adopt(
+        self, agent_id: str, number: int, files: Mapping[str, bytes], *, base_sha256: str, job_id: str, token: int
+    ) -> tuple[str, str]:
+        """Publish files that come from elsewhere. They are read as hostile ones and written anew: not a byte of a
+        stranger's config is kept.
+
+        Raises:
+            AdapterError: they are no sound adapter for this base, or another one was published under this token.
+            StorageError: the disk refuses; nothing was published.
+        """
+        if set(files) != {WEIGHTS, CONFIG}:
+            raise AdapterError(f"an adapter is {WEIGHTS} and {CONFIG}, not {', '.join(sorted(files)) or 'nothing'}")
+        with tempfile.TemporaryDirectory(prefix="folkmoot-") as folder:
+            for name, data in files.items():
+                (Path(folder) / name).write_bytes(data)
+            adapter = read_adapter(Path(folder), base_sha256=base_sha256)
+        return self.publish(agent_id, number, adapter, job_id=job_id, token=token)
+
     @staticmethod
     def _check_folder(folder: Path, sha256: str, base_sha256: str) -> None:
         if (found := _digest(folder)) != sha256:
@@ -112,7 +170,7 @@ class AdapterStore:
         found = list(self._folders())
         with database.reading() as session:
             leased = set(session.scalars(sa.select(Job.token).where(Job.state == "leased")))
-            known = set(session.scalars(sa.select(AdapterVersion.path)))
+            known = set(session.scalars(sa.select(AdapterVersion.path).where(AdapterVersion.retired_at.is_(None))))
         orphans = [
             folder
             for folder, token in found
@@ -170,17 +228,27 @@ def roll_back(session: Session, *, agent_id: str, number: int | None = None) -> 
     agent = _locked(session, agent_id)
     live = session.get(AdapterVersion, agent.live_version_id) if agent.live_version_id else None
     target: AdapterVersion | None = None
-    if number is None and live is not None and live.parent_id is not None:
-        target = session.get(AdapterVersion, live.parent_id)
+    if number is None and live is not None:
+        target = _parent(session, live)
     elif number:
         target = session.scalar(sa.select(AdapterVersion).filter_by(agent_id=agent_id, number=number))
         if target is None:
             raise NotFound(f"agent {agent_id} has no adapter version {number}")
+    if target is not None and target.retired_at is not None:
+        raise Conflict(f"version {target.number} was retired: it was trained on what its owner has erased")
     if target is not None and target.model != agent.model:
         raise Conflict(f"version {target.number} is for model {target.model!r}; this agent is on {agent.model!r} now")
     agent.live_version_id = target.id if target else None
     session.flush()
     return target
+
+
+def _parent(session: Session, version: AdapterVersion) -> AdapterVersion | None:
+    """The version that one was trained on top of, or the first before that one that was not retired."""
+    found = session.get(AdapterVersion, version.parent_id) if version.parent_id else None
+    while found is not None and found.retired_at is not None:
+        found = session.get(AdapterVersion, found.parent_id) if found.parent_id else None
+    return found
 
 
 def _locked(session: Session, agent_id: str) -> Agent:

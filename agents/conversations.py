@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 
 from personal_data.database import Database
 from personal_data.errors import Conflict, NotFound
-from personal_data.records import ChatMessage, Conversation
+from personal_data.records import ChatMessage, Conversation, Memory
+
+FORGOTTEN = "[not kept: a memory that it was given with was forgotten meanwhile]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ def _open(session: Session, turn: NewTurn) -> Conversation:
 
 
 def _add(session: Session, turn: NewTurn) -> StoredTurn:
+    answer = _unless_forgotten(session, turn)  # first: who erases locks memories before all else too
     conversation = _open(session, turn)
     last = session.scalar(select(func.max(ChatMessage.seq)).where(ChatMessage.conversation_id == conversation.id))
     first = 0 if last is None else last + 1
@@ -118,7 +121,7 @@ def _add(session: Session, turn: NewTurn) -> StoredTurn:
         user_id=turn.user_id,
         seq=first + 1,
         role="assistant",
-        content=turn.answer,
+        content=answer,
         request_id=turn.request_id,
         memory_ids=list(turn.memory_ids),
         adapter_version_id=turn.adapter_version_id,
@@ -127,6 +130,13 @@ def _add(session: Session, turn: NewTurn) -> StoredTurn:
     session.add_all([asked, answered])
     session.flush()
     return StoredTurn(conversation.id, asked.id, answered.id)
+
+
+def _unless_forgotten(session: Session, turn: NewTurn) -> str:
+    """The answer; nothing of it when a memory that the model was shown was forgotten before it had answered."""
+    shown = select(Memory.deleted_at).where(Memory.user_id == turn.user_id, Memory.id.in_(turn.memory_ids))
+    gone = [at for at in session.scalars(shown.with_for_update(read=True)) if at is not None]
+    return FORGOTTEN if gone else turn.answer
 
 
 def _stored(session: Session, turn: NewTurn) -> StoredTurn | None:
@@ -138,6 +148,6 @@ def _stored(session: Session, turn: NewTurn) -> StoredTurn | None:
         return None
     if rows["user"].content != turn.question:
         raise Conflict(f"Idempotency-Key {turn.request_id!r} was used for another question; use a new one")
-    if rows["assistant"].content != turn.answer:
+    if rows["assistant"].content not in (turn.answer, FORGOTTEN):
         raise Conflict(f"Idempotency-Key {turn.request_id!r}: another request was answered first; ask for its answer")
     return StoredTurn(rows["user"].conversation_id, rows["user"].id, rows["assistant"].id)

@@ -35,9 +35,6 @@ class Local:
     model = NAME
 
     def __init__(self) -> None:
-        from transformers.utils.logging import set_verbosity_error
-
-        set_verbosity_error()  # nobody asks which layers of the model are left unused
         self._model = MiniLM()
 
     def embed(self, texts: Sequence[str]) -> Vectors:

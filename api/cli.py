@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_running(commands)
     _add_talking(commands)
     _add_data(commands)
+    _add_leaving(commands)
     _add_societies(commands)
     _add_learning(commands)
     return parser
@@ -145,6 +146,19 @@ def _add_data(commands: Commands) -> None:
     report.add_argument("id", metavar="ID")
     undo = _command(actions, "undo", "importing:undo", "forget what it brought")
     undo.add_argument("id", metavar="ID")
+
+
+def _add_leaving(commands: Commands) -> None:
+    out = _command(commands, "export", "leaving:export", "all of your data as one zip")
+    out.add_argument("file", type=Path, metavar="FILE.zip")
+    back = _command(commands, "restore", "leaving:restore", "bring in what `folkmoot export` wrote")
+    back.add_argument("file", type=Path, metavar="FILE.zip")
+    erase = _command(commands, "erase", "leaving:erase", "erase for good, down to the bytes on the disk")
+    what = erase.add_mutually_exclusive_group(required=True)
+    what.add_argument("--memory", metavar="ID", help="one memory")
+    what.add_argument("--source", metavar="S", help="an import, a conversation, or how the sources of memories begin")
+    what.add_argument("--everything", action="store_true", help="your account and all that is yours")
+    erase.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_societies(commands: Commands) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -161,6 +162,34 @@ class Client:
     def rebuild_memory(self) -> Json:
         """Fill the caller's part of the index anew."""
         return self._post("/api/memories/rebuild")
+
+    def export(self, path: Path) -> None:
+        """Write all of one's data to a file, as one zip."""
+        with self._stream("GET", "/api/export") as answer, path.open("wb") as file:
+            for piece in answer.iter_bytes():
+                file.write(piece)
+
+    def restore(self, path: Path) -> Json:
+        """Bring in what such a file holds: `added`, and what was `left_out`."""
+        with path.open("rb") as file:
+            return self._send("POST", "/api/restore", content=file, headers={"Content-Type": "application/zip"})
+
+    def erase(
+        self, *, memory: str | None = None, source: str | None = None, everything: bool = False, confirm: str = ""
+    ) -> Json:
+        """Begin to erase; of everything (confirmed with one's handle) the answer is the last that this key gets."""
+        wish = _given(memory=memory, source=source, everything=everything or None, confirm=confirm or None)
+        return self._post("/api/erase", wish)
+
+    def erasure(self, erasure_id: str) -> Json:
+        return self._get(f"/api/erasures/{erasure_id}")
+
+    def erased(self, erasure: Json) -> Json:
+        """Wait for the end of an erasure and return its receipt."""
+        while erasure["state"] != "done":
+            time.sleep(_POLL_S)
+            erasure = self.erasure(erasure["id"])
+        return erasure
 
     def disclosures(self) -> list[Json]:
         return self._list("/api/disclosures")

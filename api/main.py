@@ -1,7 +1,8 @@
 """The application. Door: `create_app`. It starts without a model library: those live in the engine's process.
 
 Around the routes stand the guards (Host, body size), CORS for browser clients (keys only, never cookies), one error
-shape, and two background tasks: the debate runner and the postman who tells the memory index what it has missed.
+shape, and three background tasks: the debate runner, the eraser, and the postman who tells the memory index what it has
+missed.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from api.routes import (
     improvements,
     memories,
     openai,
+    portability,
     societies,
 )
 from api.state import State, open_state
@@ -38,7 +40,18 @@ from personal_data.settings import Settings, load
 
 log = logging.getLogger(__name__)
 
-_NATIVE = (accounts, agents, conversations, memories, imports, societies, debates, improvements, health)
+_NATIVE = (
+    accounts,
+    agents,
+    conversations,
+    memories,
+    imports,
+    societies,
+    debates,
+    improvements,
+    portability,
+    health,
+)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -64,7 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(openai.router, prefix="/v1")
     app.include_router(openai.router, include_in_schema=False)
     errors.install(app)
-    app.add_middleware(BodyGuard, streamed=frozenset({imports.STREAMED}))
+    app.add_middleware(BodyGuard, streamed=frozenset({imports.STREAMED, portability.STREAMED}))
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
@@ -82,7 +95,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state = open_state(settings)
         app.state.folkmoot = state
-        works = (state.debates.run, partial(_deliver_memories, state))
+        works = (state.debates.run, state.eraser.run, partial(_deliver_memories, state))
         tasks = [asyncio.create_task(keep(work, settings.sweep_s)) for work in works]
         yield
         for task in tasks:

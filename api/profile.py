@@ -91,8 +91,13 @@ def _index(settings: Settings) -> list[str]:
     chroma = Path(sys.executable).with_name("chroma")
     if not chroma.exists():
         raise ConfigurationError(f"{chroma} is missing: install Folkmoot's packages again (chromadb brings it)")
-    folder = settings.data_dir / "index"
+    folder = index_folder(settings)
     return [str(chroma), "run", "--path", str(folder), "--host", "127.0.0.1", "--port", _port(settings.index_url)]
+
+
+def index_folder(settings: Settings) -> Path:
+    """What the index of this data folder keeps; SQL can fill it again."""
+    return settings.data_dir / "index"
 
 
 def _api(settings: Settings) -> list[str]:

@@ -206,6 +206,38 @@ class UndoneOut(BaseModel):
     forgotten: int
 
 
+class EraseIn(In):
+    """One of the three. A source is an import, a conversation, or what `sources` of memories begin with; everything
+    must be confirmed with one's own handle."""
+
+    memory: Annotated[str, Field(max_length=40)] | None = None
+    source: Annotated[Text, Field(min_length=1, max_length=500)] | None = None
+    everything: bool = False
+    confirm: Annotated[str, Field(max_length=64)] | None = None
+
+
+class ErasureOut(Out):
+    """The receipt: how many of each kind were removed, which files still hold something of it, and what was out of
+    reach, with the reasons."""
+
+    id: str
+    what: dict[str, Any]
+    state: str
+    stage: str
+    removed: dict[str, int]
+    residue: dict[str, int]
+    could_not: list[str]
+    created_at: float
+    finished_at: float | None
+
+
+class RestoredOut(BaseModel):
+    """How many rows of each kind are new, and what was left out: reason → how many."""
+
+    added: dict[str, int]
+    left_out: dict[str, int]
+
+
 class FeedbackIn(In):
     """What the owner preferred: to a stored answer (`message_id`) or to a `prompt` of their own."""
 

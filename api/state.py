@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from agents.directory import AgentDirectory
 from agents.models import sync_models
 from api.debates import DebateRunner
+from api.erasures import Eraser
 from personal_data.database import Database
 from personal_data.memory import Memory, open_memory
 from personal_data.settings import Settings, prepare_data_dir
@@ -28,6 +29,7 @@ class State:
     memory: Memory
     directory: AgentDirectory
     debates: DebateRunner
+    eraser: Eraser
 
 
 def open_state(settings: Settings) -> State:
@@ -43,7 +45,8 @@ def open_state(settings: Settings) -> State:
     with database.session() as session:
         sync_models(session, settings)
     directory = AgentDirectory(settings, database, memory)
-    return State(settings, database, memory, directory, DebateRunner(database, directory, settings))
+    debates = DebateRunner(database, directory, settings)
+    return State(settings, database, memory, directory, debates, Eraser(settings, database, memory))
 
 
 async def _state(request: Request) -> State:

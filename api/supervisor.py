@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from api import keys, preflight, profile
+from api import keys, preflight, profile, purging
 from api.processes import Child
 from api.running import command, forget_running, read_running, write_running
 from personal_data.database import Database
@@ -97,7 +98,8 @@ class Supervisor:
         self._write_running()
 
     def tend(self) -> None:
-        """Start again what has ended, and say so."""
+        """Start again what has ended, and say so; empty the index's folder where somebody has erased something."""
+        self._purge_index()
         for child in self.children:
             failures = child.failures
             restarted = child.tend()
@@ -107,6 +109,18 @@ class Supervisor:
                 words = child.last_words() or "without a word"
                 print(f"{child.name} ended ({words}) and was started again; see {child.log}", file=sys.stderr)
         self._write_running()
+
+    def _purge_index(self) -> None:
+        """Its server keeps the bytes of what it has deleted: stop it, remove its folder, start it with nothing."""
+        if (wish := purging.wanted(self.settings.data_dir)) is None:
+            return
+        for child in self.children:
+            if child.name == purging.INDEX:
+                child.ask_to_stop()
+                child.stop(_STOP_WITHIN_S)
+                shutil.rmtree(profile.index_folder(self.settings), ignore_errors=True)
+                child.start()
+        purging.done(self.settings.data_dir, wish)
 
     def wait_ready(self) -> None:
         """Wait until the API and all that it needs answer, and every process stays up.

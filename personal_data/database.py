@@ -7,6 +7,7 @@ SQLAlchemy's default SQLite transactions silently lose updates between processes
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ _PRAGMAS = (
     "PRAGMA cell_size_check=ON",
     "PRAGMA mmap_size=0",
     "PRAGMA journal_size_limit=67108864",
+    "PRAGMA secure_delete=ON",  # what was deleted is overwritten, not merely let go
 )
 _PATIENCE = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s"
 """A process that is frozen inside a transaction must not block the others for ever."""
@@ -108,6 +110,27 @@ class Database:
         if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
             raise ConfigurationError(f"database {self._safe_url()} was written by a newer Folkmoot; update this one")
         command.upgrade(config, "head")
+
+    def scour(self, *, rewrite: bool = False) -> str | None:
+        """Get the bytes of deleted rows off the disk: out of the journal, and with `rewrite` out of the file itself.
+
+        Returns why it could not, in a few words.
+        """
+        if not self.is_sqlite:
+            with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(sa.text("VACUUM"))
+            return None
+        raw = self.engine.raw_connection()
+        try:
+            cursor = raw.cursor()
+            if rewrite:
+                cursor.execute("VACUUM")
+            busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            return "somebody is reading" if busy else None
+        except sqlite3.OperationalError as error:
+            return str(error)
+        finally:
+            raw.close()
 
     def _safe_url(self) -> str:
         return self.engine.url.render_as_string(hide_password=True)

@@ -128,15 +128,16 @@ class ChromaIndex:
         self._send("GET", "/heartbeat")
 
     def _ask(self, owner: str, model: str, operation: str, **body: Any) -> Any:
-        """One call on the owner's collection, which is made where it is not there yet."""
+        """One call on the owner's collection, which is made where it is not there yet, or not any more."""
         name = collection_name(owner, model)
-        if (collection := self._collections.get(name)) is None:
-            collection = self._collections[name] = self._collection(name, model)
-        try:
-            return self._send("POST", f"{_COLLECTIONS}/{collection}/{operation}", body)
-        except _Gone:
-            self._collections.pop(name, None)  # its folder was removed, say: the next call makes it again
-            raise
+        known = self._collections.get(name)
+        if known is not None:
+            try:
+                return self._send("POST", f"{_COLLECTIONS}/{known}/{operation}", body)
+            except _Gone:  # somebody has dropped it, or its folder was removed
+                self._collections.pop(name, None)
+        made = self._collections[name] = self._collection(name, model)
+        return self._send("POST", f"{_COLLECTIONS}/{made}/{operation}", body)
 
     def _collection(self, name: str, model: str) -> str:
         body = {

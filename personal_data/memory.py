@@ -109,7 +109,7 @@ class Memory:
             _check(item)
         ids: list[str] = []
         for batch in batches(items):
-            wanted = [(_content_digest(item), item) for item in batch]
+            wanted = [(content_digest(item), item) for item in batch]
             vectors = self._vectors_of_new(user_id, wanted)
             with self._database.session() as session:
                 ids += self._store(session, user_id, wanted, vectors, origin)
@@ -192,7 +192,7 @@ class Memory:
         for batch in batches(memory_ids):
             with self._database.session() as session:
                 revision = take_turn(session, user_id)
-                forgotten += _bury(session, user_id, revision, batch)
+                forgotten += bury(session, user_id, revision, batch)
             self._outbox.drain(user_id)
         return forgotten
 
@@ -215,10 +215,14 @@ class Memory:
                 gone = select(MemoryRow.id).where(
                     MemoryRow.id.in_(ids), MemoryRow.imported, MemoryRow.id.not_in(others)
                 )
-                forgotten += _bury(session, user_id, revision, session.scalars(gone).all())
+                forgotten += bury(session, user_id, revision, session.scalars(gone).all())
                 more = bool(ids)
             self._outbox.drain(user_id)
         return forgotten
+
+    def let_go(self, user_id: str) -> None:
+        """Keep nothing of this owner's texts in this process; the next recall reads them again."""
+        self._shelves.drop(user_id)
 
     def drain_outbox(self) -> int:
         """Tell the index what it has not heard yet, a batch of it; returns how many entries it took: 0 when none is due
@@ -410,7 +414,7 @@ def pieces(text: str) -> list[str]:
     return [*parts, rest]
 
 
-def _bury(session: Session, user_id: str, revision: int, memory_ids: Sequence[str]) -> int:
+def bury(session: Session, user_id: str, revision: int, memory_ids: Sequence[str]) -> int:
     """Empty those of these memories that are alive and this owner's; how many they were."""
     rows = session.scalars(select(MemoryRow).where(*live(user_id), MemoryRow.id.in_(memory_ids))).all()
     for row in rows:
@@ -435,7 +439,7 @@ def _same(user_id: str, wanted: Sequence[_Wanted]) -> Select[MemoryRow]:
     return select(MemoryRow).where(MemoryRow.user_id == user_id, MemoryRow.content_sha256.in_(digests))
 
 
-def _content_digest(item: NewMemory) -> str:
+def content_digest(item: NewMemory) -> str:
     """What makes a text known again: who said it, and in a dated conversation where and when, since people repeat
     themselves."""
     place = "" if item.thread is None or item.event_at is None else f"\0{item.thread}\0{item.event_at}"

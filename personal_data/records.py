@@ -398,6 +398,8 @@ class TrainingRun(Record):
     parent_version_id: Mapped[str | None] = mapped_column(String(40))
     recipe: Mapped[dict[str, Any]]
     data_sha256: Mapped[str | None] = mapped_column(String(64))
+    made_from: Mapped[dict[str, Any] | None]
+    """Ids of what it learned from, {feedback: [...], memories: [...]}; None: not written down, so anything of then."""
     steps: Mapped[list[Any]] = mapped_column(default=list)
     """One dict per optimiser step: loss, reward, kl, entropy, length, gradient norm."""
     gate: Mapped[dict[str, Any] | None]
@@ -445,6 +447,8 @@ class AdapterVersion(Record):
     """Of the digests of its two files (agents/adapters.py)."""
     base_sha256: Mapped[str] = mapped_column(String(64))
     evaluation: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    retired_at: Mapped[float | None]
+    """It was trained on what has been erased: its files are gone and it can never be live again."""
     created_at: Mapped[float] = mapped_column(default=now)
 
 
@@ -459,3 +463,37 @@ class Disclosure(Record):
     debate_id: Mapped[str] = mapped_column(ForeignKey("debates.id", ondelete="CASCADE"))
     audience: Mapped[str] = mapped_column(String(100))
     created_at: Mapped[float] = mapped_column(default=now)
+
+
+class Erasure(Record):
+    """What its owner wanted erased, and the receipt: numbers and reasons, never a word of what it was.
+
+    `user_id` is no foreign key: the receipt outlives the account.
+    """
+
+    __tablename__ = "erasures"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("era"))
+    user_id: Mapped[str] = mapped_column(String(40), index=True)
+    what: Mapped[dict[str, Any]]
+    """{memory: id}, {source: prefix, import or conversation} or {everything: true}."""
+    state: Mapped[str] = mapped_column(String(16), default="running", index=True)
+    """running or done; one that broke off is running still and is taken up again."""
+    stage: Mapped[str] = mapped_column(String(16), default="rows")
+    """rows, traces or account: what is being done now."""
+    removed: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """How many of each kind."""
+    residue: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """File → how many places in it still hold something of it."""
+    could_not: Mapped[list[Any]] = mapped_column(default=list)
+    """What was out of reach, and why."""
+    created_at: Mapped[float] = mapped_column(default=now)
+    finished_at: Mapped[float | None]
+
+
+class ErasureMark(Record):
+    """Digests of what an erasure removed, by which its bytes are looked for; they go when it is done."""
+
+    __tablename__ = "erasure_marks"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("erm"))
+    erasure_id: Mapped[str] = mapped_column(ForeignKey("erasures.id", ondelete="CASCADE"), index=True)
+    digests: Mapped[bytes]

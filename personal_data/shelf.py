@@ -237,6 +237,12 @@ class Shelves:
             finally:
                 self._keep(owner, shelf)
 
+    def drop(self, owner: str) -> None:
+        """Throw an owner's away."""
+        with self._lock:
+            if self._shelves.pop(owner, None) is not None:
+                self._total -= self._sizes.pop(owner, 0)
+
     def _keep(self, owner: str, shelf: Shelf) -> None:
         """Take note of its size, and throw away those that have waited longest."""
         with self._lock:

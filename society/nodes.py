@@ -19,7 +19,7 @@ from agents.messages import SamplingParams
 from agents.personal import PersonalAgent, Proposal
 from personal_data.database import Database
 from personal_data.errors import BackendError, BackendTimeout, BackendUnavailable, NotFound
-from personal_data.records import Debate, Hypothesis, Position, Verdict, now
+from personal_data.records import Debate, Hypothesis, Memory, Position, Verdict, now
 from personal_data.sharing import disclose
 from society.aggregation import plurality
 from society.canonical import answer_key
@@ -93,6 +93,7 @@ def aggregate(room: Room, state: DebateState) -> None:
     with room.database.session() as session:
         room.fence(session)
         query = select(Position).where(Position.debate_id == room.debate.id, Position.round == BLIND_ROUND)
+        query = query.with_for_update(read=True)  # who erases an answer waits, and finds what was made of it
         by_agent = {position.agent_id: position for position in session.scalars(query)}
         positions = [by_agent[agent_id] for agent_id in state["panel"]]
         decision = plurality([_vote(position) for position in positions], seed=room.debate.seed)
@@ -131,7 +132,11 @@ def _keep(room: Room, position: Position, owner_id: str | None) -> None:
     """Store a position once: a member's last answer and its timeout may arrive together, and the first one stands."""
     try:
         with room.database.session() as session:
+            forgotten = owner_id is not None and _was_forgotten(session, owner_id, position)
             room.fence(session)
+            if forgotten:
+                position.status, position.cause = "absent", "error"
+                position.answer = position.answer_key = position.argument = None
             session.add(position)
             session.flush()
             if owner_id is not None:
@@ -145,6 +150,12 @@ def _keep(room: Room, position: Position, owner_id: str | None) -> None:
     except IntegrityError:
         if not _is_stored(room, Seat(debate_id=position.debate_id, round=position.round, agent_id=position.agent_id)):
             raise
+
+
+def _was_forgotten(session: Session, owner_id: str, position: Position) -> bool:
+    """Whether its owner has forgotten a memory that it was given with, while the model thought."""
+    shown = select(Memory.deleted_at).where(Memory.user_id == owner_id, Memory.id.in_(position.memory_ids))
+    return any(at is not None for at in session.scalars(shown.with_for_update(read=True)))
 
 
 def _is_stored(room: Room, seat: Seat) -> bool:

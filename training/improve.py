@@ -193,6 +193,7 @@ def _open_run(cycle: _Cycle, stage: str) -> Journal:
         parent_version_id=cycle.frozen.live.id if cycle.frozen.live else None,
         recipe=recipe,
         data_sha256=cycle.frozen.preferences.digest if stage == "preferences" else _digest(recipe),
+        made_from=cycle.frozen.preferences.made_from if stage == "preferences" else {},
     )
 
 

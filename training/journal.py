@@ -75,6 +75,7 @@ def open_run(
     parent_version_id: str | None,
     recipe: Mapping[str, Any],
     data_sha256: str | None,
+    made_from: Mapping[str, Any],
 ) -> Journal:
     """Start the row of a run."""
     row = TrainingRun(
@@ -85,6 +86,7 @@ def open_run(
         parent_version_id=parent_version_id,
         recipe=dict(recipe),
         data_sha256=data_sha256,
+        made_from=dict(made_from),
     )
     with database.session() as session:
         session.add(row)

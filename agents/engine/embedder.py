@@ -32,9 +32,10 @@ class Embedder:
 
     def __init__(self) -> None:
         from transformers import AutoTokenizer, BertModel
-        from transformers.utils.logging import disable_progress_bar
+        from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
         disable_progress_bar()
+        set_verbosity_error()  # nobody asks which layers of the model are left unused
         folder = _folder()
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         model = BertModel.from_pretrained(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from agents.conversations import Conversations
 from agents.messages import Message
@@ -13,7 +14,7 @@ from api.auth import CurrentUser
 from api.schemas import ConversationOut, FeedbackIn, FeedbackOut, MessageOut
 from api.state import AppState, State
 from personal_data.errors import InvalidInput, NotFound
-from personal_data.records import ChatMessage, Feedback
+from personal_data.records import ChatMessage, Feedback, Memory, User
 
 router = APIRouter(prefix="/api", tags=["conversations"])
 
@@ -40,15 +41,21 @@ def feedback(body: FeedbackIn, caller: CurrentUser, state: AppState) -> Feedback
     if (body.message_id is None) == (body.prompt is None):
         raise InvalidInput("give either message_id or prompt", param="message_id")
     row = Feedback(user_id=caller.user_id, message_id=body.message_id, chosen=body.chosen, rejected=body.rejected)
-    asked = _what_was_asked(state, row) if body.prompt is None else [Message("user", body.prompt)]
-    if row.rejected == row.chosen:
-        raise InvalidInput("chosen and rejected are the same text", param="rejected")
-    seen = state.directory.of_user(caller.user_id).prompt_for(asked)
-    row.prompt = [{"role": message.role, "content": message.content} for message in seen]
-    with state.database.session() as session:
-        session.add(row)
-        session.flush()
-        return FeedbackOut.model_validate(row)
+    while True:
+        with state.database.reading() as session:
+            forgotten = _forgotten(session, caller.user_id)
+        asked = _what_was_asked(state, row) if body.prompt is None else [Message("user", body.prompt)]
+        if row.rejected == row.chosen:
+            raise InvalidInput("chosen and rejected are the same text", param="rejected")
+        seen = state.directory.of_user(caller.user_id).prompt_for(asked)
+        row.prompt = [{"role": message.role, "content": message.content} for message in seen]
+        with state.database.session() as session:
+            session.get_one(User, caller.user_id, with_for_update={"read": True})
+            if _forgotten(session, caller.user_id) == forgotten:  # else the prompt may show what is gone by now
+                session.add(row)
+                session.flush()
+                return FeedbackOut.model_validate(row)
+        row.rejected = body.rejected
 
 
 @router.get("/feedback")
@@ -57,6 +64,12 @@ def given(caller: CurrentUser, state: AppState) -> list[FeedbackOut]:
     query = select(Feedback).where(Feedback.user_id == caller.user_id).order_by(Feedback.id.desc())
     with state.database.reading() as session:
         return [FeedbackOut.model_validate(row) for row in session.scalars(query)]
+
+
+def _forgotten(session: Session, user_id: str) -> int:
+    """How many memories this person has forgotten so far."""
+    gone = select(func.count()).where(Memory.user_id == user_id, Memory.deleted_at.is_not(None))
+    return session.scalar(gone) or 0
 
 
 def _what_was_asked(state: State, row: Feedback) -> list[Message]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -29,6 +29,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PUT", "/api/memories/{memory_id}/scope"): {"scope": "public"},
     ("POST", "/api/memories/batch"): {"memories": [{"text": "Mallory has a boat."}]},
     ("POST", "/api/imports/{import_id}/run"): {},
+    ("POST", "/api/erase"): {"memory": "{memory_id}"},
     ("POST", "/api/societies"): {"slug": "mallorys"},
     ("POST", "/api/societies/{slug}/invitations"): {"handle": "{handle}"},
     ("POST", "/api/debates"): {"society": "{slug}", "question": "Who?"},
@@ -66,6 +67,8 @@ OWN = {  # routes without an id in them: a stranger gets an answer, about the st
     ("GET", "/api/debates"),
     ("POST", "/api/improvements"),
     ("GET", "/api/improvements"),
+    ("GET", "/api/export"),
+    ("POST", "/api/restore"),
     ("GET", "/v1/models"),
 }
 FOREIGN = {  # these name something of Ada's, in the path or in the body: a stranger gets 404
@@ -77,6 +80,8 @@ FOREIGN = {  # these name something of Ada's, in the path or in the body: a stra
     ("GET", "/api/imports/{import_id}"),
     ("POST", "/api/imports/{import_id}/run"),
     ("DELETE", "/api/imports/{import_id}"),
+    ("POST", "/api/erase"),
+    ("GET", "/api/erasures/{erasure_id}"),
     ("POST", "/api/societies/{slug}/invitations"),
     ("POST", "/api/societies/{slug}/accept"),
     ("POST", "/api/societies/{slug}/leave"),
@@ -99,10 +104,12 @@ class World:
     ada: Person
     stranger: Person
     ids: dict[str, str]
+    archive: bytes = b""
+    """What the stranger has taken along."""
 
 
 @pytest.fixture(scope="module")
-def world(platform: Platform) -> World:
+def world(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> World:
     ada, stranger = platform.add("ada"), platform.add("stranger")
     answer = ada.client.chat(user(f"say {CANARY}"))["folkmoot"]
     slug = platform.moot(ada)
@@ -121,7 +128,11 @@ def world(platform: Platform) -> World:
         "model_id": f"agent:{ada.handle}",
     }
     ada.client.prefer(f"{CANARY}!", prompt="Say it.", rejected="no")
-    return World(ada, stranger, ids)
+    passing = ada.client.remember("Soon nobody will know that the lighthouse was striped.")[0]
+    ids["erasure_id"] = ada.client.erased(ada.client.erase(memory=passing))["id"]
+    archive = tmp_path_factory.mktemp("out") / "stranger.zip"
+    stranger.client.export(archive)
+    return World(ada, stranger, ids, archive.read_bytes())
 
 
 def routes(platform: Platform) -> list[tuple[str, str]]:
@@ -137,6 +148,7 @@ def call(platform: Platform, world: World, route: tuple[str, str], headers: dict
         path.format(**world.ids),
         headers=headers,
         json=body,
+        content=world.archive if path == "/api/restore" else None,
         params=PARAMS.get(route),
     )
 
@@ -181,7 +193,7 @@ def test_with_somebody_elses_key_what_is_named_is_404(platform: Platform, world:
 def test_what_is_not_there_and_what_is_not_theirs_read_the_same(platform: Platform, world: World) -> None:
     headers = {"Authorization": f"Bearer {world.stranger.key}"}
     guesses = {name: "x" + value[1:] for name, value in world.ids.items()}
-    guessed = World(world.ada, world.stranger, {**guesses, "model_id": f"agent:{guesses['handle']}"})
+    guessed = replace(world, ids={**guesses, "model_id": f"agent:{guesses['handle']}"})
     for route in sorted(FOREIGN):
         theirs, nobodys = call(platform, world, route, headers), call(platform, guessed, route, headers)
         assert nobodys.status_code == 404, route

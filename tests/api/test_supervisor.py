@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -127,6 +128,42 @@ def test_the_api_process_cannot_leave_unseen(running: Running, ada: str, socket_
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
     assert OUTSIDE in socket_attempts.read_text()
     socket_attempts.write_text("")
+
+
+def test_what_is_erased_is_in_no_file_of_the_folder_and_the_rest_is_recalled(running: Running, ada: str) -> None:
+    """The index keeps the bytes of what it deletes: its folder is removed and filled again from SQL, while all runs."""
+    canary = "My lighthouse keeper hides eleven amber buttons under the stair."
+    kept = "My other neighbour plays the hurdy-gurdy on Sundays."
+    memory_id = running.json("remember", canary, key=ada)["ids"][0]
+    running.json("remember", kept, key=ada)
+    asked = running.cli("chat", "Where does the keeper hide his amber buttons?", "--max-tokens", "6", key=ada)
+    assert asked.returncode == 0, asked.stderr
+    before = running.pid("index")
+    vectors = vectors_of(running.data_dir, memory_id)
+    assert holding(running.data_dir, [canary.encode()]) and holding(running.data_dir / "index", vectors)
+    receipt = running.json("erase", "--memory", memory_id, "--yes", key=ada)
+    assert receipt["state"] == "done" and receipt["residue"] == {}, receipt
+    assert receipt["removed"]["memories"] == 1 and receipt["removed"]["messages"] >= 1
+    assert not [reason for reason in receipt["could_not"] if "index" in reason]
+    assert holding(running.data_dir, [canary.encode(), *vectors]) == []
+    assert running.pid("index") not in (before, None)
+    assert running.json("recall", "Who plays the hurdy-gurdy?", "-k", "1", key=ada)[0]["text"] == kept
+    assert not [hit for hit in running.json("recall", "amber buttons", key=ada) if "amber" in hit["text"]]
+    while set(running.json("status")["parts"].values()) != {True}:
+        time.sleep(0.2)
+
+
+def vectors_of(data_dir: Path, memory_id: str) -> list[bytes]:
+    """A stretch of the memory's vector, as SQL and the index keep it."""
+    with sqlite3.connect(data_dir / "folkmoot.db") as connection:
+        (blob,) = connection.execute("SELECT embedding FROM memories WHERE id = ?", [memory_id]).fetchone()
+    return [blob[-256:-128]]
+
+
+def holding(data_dir: Path, needles: list[bytes]) -> list[Path]:
+    """The files that hold one of these, looked at in the plainest way."""
+    files = [path for path in data_dir.rglob("*") if path.is_file()]
+    return [path for path in files if any(needle in path.read_bytes() for needle in needles)]
 
 
 def test_a_process_that_dies_is_started_again(running: Running, ada: str) -> None:

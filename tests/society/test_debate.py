@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from agents.messages import Completion
+from agents.messages import Completion, Message
 from personal_data.errors import BackendError, BackendUnavailable, Conflict, InvalidInput, LeaseLost, NotFound
 from personal_data.records import Debate, Disclosure, Member, Position, User, Verdict
 from society.debate import run_debate
@@ -251,3 +251,22 @@ def test_our_own_fault_is_raised_and_never_counted_as_an_absence(village: Villag
         run(village, debate_id)
     assert read(village, debate_id)["state"] == "queued"
     assert [row["agent"] for row in read(village, debate_id)["positions"]] == ["ada"]
+
+
+def test_what_was_forgotten_while_its_member_thought_is_not_written_down(village: Village) -> None:
+    """The model was shown the memory; before its answer is stored, the owner forgets it."""
+    canary = "The ladder stands behind the Persimmon Street bakery."
+    known: list[str] = []
+
+    def forgets(messages: Sequence[Message]) -> str:
+        assert canary in messages[0].content
+        village.memory.forget(ada.id, known[0])
+        return f"I remember: {canary}\nanswer: Persimmon Street"
+
+    ada = village.add("ada", forgets)
+    ben = village.add("ben", says("answer: shed"))
+    village.found(ada, ben)
+    known.append(village.teach(ada, canary))
+    told = run(village, ask(village, ben, "Where does the ladder stand?"))
+    assert "Persimmon" not in json.dumps(told)
+    assert {one["agent"]: one["status"] for one in told["positions"]} == {"ada": "absent", "ben": "answered"}

@@ -17,8 +17,12 @@ from agents import prompts
 from agents.adapters import AdapterStore, read_adapter, roll_back
 from agents.backend import SampledTokens
 from agents.messages import Message, SamplingParams
+from api.erasures import Eraser, begin
 from personal_data.database import Database
+from personal_data.embedding import HashingEmbedder
 from personal_data.errors import Conflict, InvalidInput, LeaseLost
+from personal_data.index import ChromaIndex
+from personal_data.memory import Memory, NewMemory
 from personal_data.records import AdapterVersion, Agent, Feedback, Job, Model, Rollout, TrainingRun, User
 from personal_data.settings import BUILTIN_BASE, ModelSettings, Settings
 from tests.agents.tiny import save_qwen3
@@ -47,6 +51,9 @@ PRACTICE = {
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_qwen3(tmp_path_factory.mktemp("tiny") / "base", max_position_embeddings=512))
+
+
+CANARY = "The canary of the lighthouse sings at a quarter past seven."
 
 
 class Workplace:
@@ -135,6 +142,8 @@ def test_preferences_are_learned_recorded_and_published_once(tiny_place: Workpla
     assert (job.state, job.result) == ("done", result)
     assert [step["step"] for step in run.steps] == list(range(len(run.steps)))
     assert run.steps[-1]["loss"] < run.steps[0]["loss"]
+    assert set(run.made_from["feedback"]) <= {row.id for row in tiny_place.rows(Feedback)}
+    assert len(run.made_from["feedback"]) == 80
     names = [check["name"] for check in run.gate["checks"]]
     assert names == [
         "owner's preferences",
@@ -489,3 +498,40 @@ def test_kill_9_and_again_publishes_exactly_one_version(
     orphans = AdapterStore(tiny_place.settings.adapters_dir).collect_garbage(tiny_place.database)
     assert [orphan.name for orphan in orphans] == left
     assert [found.name for found in folder.glob("*")] == ["1-2"]
+
+
+def test_what_was_learned_from_an_erased_memory_is_learned_anew_without_it(
+    tiny_place: Workplace, chroma_url: str
+) -> None:
+    place = tiny_place
+    memory = Memory(place.database, HashingEmbedder(), ChromaIndex(chroma_url))
+    (canary,) = memory.remember("u", [NewMemory(CANARY, speaker="U")])
+    shown = prompts.system("U", [prompts.MemoryLine("U", CANARY)]).content
+    place.prefer()
+    place.prefer(chosen="yes :D")
+    with place.database.session() as session:
+        prompt = [{"role": "system", "content": shown}, {"role": "user", "content": "When does it sing?"}]
+        told = Feedback(user_id="u", prompt=prompt, chosen=f"Listen: {CANARY}", rejected="no")
+        session.add(told)
+        session.flush()
+        told_id = told.id
+    assert place.improve(SMALL | PREFERENCES)["decision"] == "published"
+    (first,), (run,) = place.rows(AdapterVersion), place.rows(TrainingRun)
+    assert run.made_from["memories"] == [canary] and told_id in run.made_from["feedback"]
+
+    eraser = Eraser(place.settings.model_copy(update={"index_url": chroma_url}), place.database, memory)
+    with place.database.session() as session:
+        erasure_id = begin(session, "u", {"memory": canary}).id
+    receipt = eraser.carry_out(erasure_id)
+    assert receipt.residue == {} and receipt.removed["adapter versions"] == 1
+    assert place.live() is None
+    assert not AdapterStore(place.settings.adapters_dir).path(first).exists()
+    files = [path for path in place.settings.data_dir.rglob("*") if path.is_file()]
+    assert not [path for path in files if CANARY.encode() in path.read_bytes()]
+
+    lease = ledger.claim(place.database, lease_s=600)
+    assert lease is not None and lease.payload == SMALL | PREFERENCES
+    assert place.run(lease)["decision"] == "published"
+    _, again = place.rows(TrainingRun)
+    assert again.made_from["memories"] == [] and told_id not in again.made_from["feedback"]
+    assert place.live() == place.rows(AdapterVersion)[1].id

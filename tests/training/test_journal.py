@@ -30,6 +30,7 @@ def test_what_no_database_takes_is_stored_as_missing(any_database: Database) -> 
         agent_id="a",
         parent_version_id=None,
         recipe={},
+        made_from={},
         data_sha256=None,
     )
     task = Task((Message("user", "0"),), "0")

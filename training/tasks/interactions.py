@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -30,6 +30,7 @@ class Preference:
     chosen: str
     rejected: str
     conversation_id: str | None = None
+    feedback_id: str | None = None
 
     @property
     def question(self) -> str:
@@ -60,6 +61,17 @@ class Preferences:
     digest: str
     unpaired: int = 0
     forgotten: int = 0
+    memory_ids: tuple[str, ...] = ()
+    """The memories that the prompts show."""
+
+    @property
+    def made_from(self) -> dict[str, list[str]]:
+        """What a run on these learns from, by id: what is erased later can be traced to it."""
+        pairs = [*self.train, *self.gate]
+        return {
+            "feedback": [pair.feedback_id for pair in pairs if pair.feedback_id is not None],
+            "memories": list(self.memory_ids),
+        }
 
 
 def read_preferences(session: Session, user_id: str, *, latest: int = 512) -> Preferences:
@@ -73,12 +85,13 @@ def read_preferences(session: Session, user_id: str, *, latest: int = 512) -> Pr
     )
     rows = list(reversed(session.execute(newest).all()))
     pairs = [
-        Preference(_messages(row), row.chosen, row.rejected, conversation_id)
+        Preference(_messages(row), row.chosen, row.rejected, conversation_id, row.id)
         for row, conversation_id in rows
         if row.rejected is not None and row.rejected != row.chosen
     ]
     kept = _still_remembered(session, user_id, pairs)
-    return split(kept, unpaired=len(rows) - len(pairs), forgotten=len(pairs) - len(kept))
+    found = split(kept, unpaired=len(rows) - len(pairs), forgotten=len(pairs) - len(kept))
+    return replace(found, memory_ids=tuple(_memories_shown(session, user_id, [*found.train, *found.gate])))
 
 
 def split(pairs: Sequence[Preference], *, unpaired: int = 0, forgotten: int = 0) -> Preferences:
@@ -118,6 +131,18 @@ def _still_remembered(session: Session, user_id: str, pairs: Sequence[Preference
         return list(pairs)
     live = set(_shown([system("", [MemoryLine(row.speaker, row.text) for row in rows if row.deleted_at is None])]))
     return [pair for pair in pairs if live.issuperset(_shown(pair.messages))]
+
+
+def _memories_shown(session: Session, user_id: str, pairs: Sequence[Preference]) -> list[str]:
+    """The live memories whose lines stand in these prompts."""
+    lines = {line for pair in pairs for line in _shown(pair.messages)}
+    memories = sa.select(Memory.id, Memory.speaker, Memory.text)
+    live = memories.where(Memory.user_id == user_id, Memory.deleted_at.is_(None)).order_by(Memory.id)
+    return [
+        row.id
+        for row in session.execute(live)
+        if lines.intersection(_shown([system("", [MemoryLine(row.speaker, row.text)])]))
+    ]
 
 
 def _shown(messages: Sequence[Message]) -> list[str]:

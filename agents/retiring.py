@@ -1,0 +1,65 @@
+"""Adapter versions that were trained on what their owner has erased: which they are, and what is live instead.
+
+Door: `retire`, in the transaction that erases. A run says what it was made from; one that does not say it may have been
+made from anything that was there before it began. What builds on a retired version is retired with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from personal_data.records import AdapterVersion, Agent, TrainingRun, now
+
+_LEARNS_FROM_OWNER = "preferences"
+"""The stage whose data is what the owner said; the others practise on tasks that code makes."""
+
+
+def retire(
+    session: Session, agent_id: str, *, feedback_ids: Set[str], memory_ids: Set[str], since: float
+) -> list[AdapterVersion]:
+    """Retire what was trained on these, and let the agent answer with the newest version that was not.
+
+    Args:
+        since: when the oldest of what was erased came; what was trained before knew nothing of it.
+
+    Returns:
+        What was retired now, the one that was live first.
+    """
+    agent = session.get_one(Agent, agent_id, with_for_update=True, populate_existing=True)
+    query = select(AdapterVersion).where(AdapterVersion.agent_id == agent_id).order_by(AdapterVersion.number)
+    versions = session.scalars(query).all()
+    made = _runs_made_from(session, agent_id, feedback_ids, memory_ids, since)
+    spoiled: set[str] = set()
+    for version in versions:
+        if (version.job_id, version.token) in made or version.parent_id in spoiled:
+            spoiled.add(version.id)
+    retired = [version for version in versions if version.id in spoiled and version.retired_at is None]
+    for version in retired:
+        version.retired_at, version.evaluation = now(), {}
+    if agent.live_version_id in spoiled:
+        kept = [one for one in versions if one.retired_at is None and one.model == agent.model]
+        retired.sort(key=lambda one: one.id != agent.live_version_id)
+        agent.live_version_id = kept[-1].id if kept else None
+    session.flush()
+    return retired
+
+
+def _runs_made_from(
+    session: Session, agent_id: str, feedback_ids: Set[str], memory_ids: Set[str], since: float
+) -> set[tuple[str, int]]:
+    """(job id, token) of the runs that learned from any of these; their measurements quote it, and go."""
+    runs = select(TrainingRun).where(TrainingRun.agent_id == agent_id, TrainingRun.stage == _LEARNS_FROM_OWNER)
+    found = set()
+    for run in session.scalars(runs):
+        if run.made_from is None:
+            guilty = run.created_at >= since
+        else:
+            used = set(run.made_from.get("feedback", ())), set(run.made_from.get("memories", ()))
+            guilty = not (used[0].isdisjoint(feedback_ids) and used[1].isdisjoint(memory_ids))
+        if guilty:
+            run.gate, run.reasons = None, ["what it learned from was erased"]
+            found.add((run.job_id, run.token))
+    return found

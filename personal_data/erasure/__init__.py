@@ -1,0 +1,1 @@
+"""Erasing: rows, what quotes them, and the bytes that they leave behind."""

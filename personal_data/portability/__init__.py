@@ -1,0 +1,1 @@
+"""Taking all of one's data along, and bringing it in elsewhere."""
