@@ -53,6 +53,9 @@ class NoIndex:
     ) -> list[tuple[str, float]]:
         return []
 
+    def nearest(self, owner: str, model: str, vectors: Vectors, k: int) -> list[list[tuple[str, float]]]:
+        return [[] for _ in vectors]
+
     def known(self, owner: str, model: str, memory_ids: Sequence[str]) -> set[str]:
         return set(memory_ids)
 

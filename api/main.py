@@ -34,6 +34,7 @@ from api.routes import (
     portability,
     societies,
 )
+from api.running import read_running
 from api.state import State, open_state
 from personal_data.errors import FolkmootError
 from personal_data.settings import Settings, load
@@ -121,15 +122,23 @@ async def keep(work: Callable[[], Coroutine[Any, Any, None]], pause_s: float) ->
 
 
 async def _deliver_memories(state: State) -> None:
-    """Tell the index what it lacks: once whatever it has lost, then again and again what it missed while away."""
-    compared = False
+    """Tell the index what it missed, again and again; and look for what it has lost when it begins, and whenever the
+    index has failed or was started again, as an index that is killed may forget what it was told before."""
+    compared: object = None
     while True:
         try:
-            if not compared:
+            started = _starts_of_the_index(state.settings)
+            if compared != started or state.memory.suspicious:
                 await asyncio.to_thread(state.memory.reconcile)
-                compared = True
+                compared = started
             while await asyncio.to_thread(state.memory.drain_outbox):
                 pass
         except (FolkmootError, SQLAlchemyError) as error:
             log.warning("memories wait for the index: %s", error)
         await asyncio.sleep(state.settings.sweep_s)
+
+
+def _starts_of_the_index(settings: Settings) -> int:
+    """How often our supervisor has started it again; 0 where it is somebody else's."""
+    running = read_running(settings.data_dir)
+    return int((running or {}).get("restarts", {}).get("index", 0))

@@ -51,6 +51,8 @@ class VectorIndex(Protocol):
         self, owner: str, model: str, vector: Vectors, k: int, scopes: Sequence[str] | None
     ) -> list[tuple[str, float]]: ...
 
+    def nearest(self, owner: str, model: str, vectors: Vectors, k: int) -> list[list[tuple[str, float]]]: ...
+
     def known(self, owner: str, model: str, memory_ids: Sequence[str]) -> set[str]: ...
 
     def drop(self, owner: str, model: str) -> None: ...
@@ -99,12 +101,22 @@ class ChromaIndex:
         where: dict[str, Any] = {"owner": owner}
         if scopes is not None:
             where = {"$and": [where, {"scope": {"$in": list(scopes)}}]}
-        found = self._ask(
-            owner, model, "query", query_embeddings=[vector.tolist()], n_results=k, where=where, include=["distances"]
-        )
+        return self._query(owner, model, vector[None], k, where)[0]
+
+    def nearest(self, owner: str, model: str, vectors: Vectors, k: int) -> list[list[tuple[str, float]]]:
+        """For each of these vectors what `query` finds, in one call."""
+        return self._query(owner, model, vectors, k, {"owner": owner})
+
+    def _query(
+        self, owner: str, model: str, vectors: Vectors, k: int, where: dict[str, Any]
+    ) -> list[list[tuple[str, float]]]:
+        asked = {"query_embeddings": vectors.tolist(), "n_results": k, "where": where, "include": ["distances"]}
+        found = self._ask(owner, model, "query", **asked)
         try:
-            pairs = zip(found["ids"][0], found["distances"][0], strict=True)
-            return [(str(row).partition(_PART)[0], 1.0 - float(distance)) for row, distance in pairs]
+            return [
+                [(str(row).partition(_PART)[0], 1.0 - float(distance)) for row, distance in zip(*one, strict=True)]
+                for one in zip(found["ids"], found["distances"], strict=True)
+            ]
         except (LookupError, TypeError, ValueError) as error:
             raise self._strange() from error
 

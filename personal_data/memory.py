@@ -240,7 +240,13 @@ class Memory:
         Raises:
             IndexUnavailable: the index is away; what was queued by then stays queued.
         """
+        self._outbox.interrupted = False
         return self._upkeep.check_all()
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether the index has failed in the middle of something since `reconcile`: it may have lost more."""
+        return self._outbox.interrupted
 
     def verify(self, user_id: str) -> Findings:
         """Whether the index holds the owner's memories and finds them by their own vectors; nothing is changed.

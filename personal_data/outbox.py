@@ -40,6 +40,8 @@ class Outbox:
         self._database = database
         self._embedder = embedder
         self._index = index
+        self.interrupted = False
+        """Whether the index was away in the middle of something since somebody last looked."""
 
     def drain(self, user_id: str | None = None) -> int:
         """Tell the index what has waited longest, of one owner or of all: one batch.
@@ -104,6 +106,7 @@ class Outbox:
                 told = stored
         except (IndexUnavailable, BackendError) as error:
             log.warning("the index will be told later: %s", error)
+            self.interrupted |= isinstance(error, IndexUnavailable)
             self._postpone(entries)
             return 0
         with self._database.session() as session:

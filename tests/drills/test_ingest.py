@@ -9,6 +9,7 @@ and finds what SQL holds.
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import threading
@@ -133,5 +134,7 @@ def check(writer: Writer, imported: list[str]) -> None:
     assert [text for text, count in Counter(text for _, text in found).items() if count > 1] == []
     for text, memory_id in writer.acknowledged.items():
         assert memory_id in {hit["id"] for hit in writer.client.recall(text, k=5)}, text
-    health = writer.client.verify_memory()
-    assert health["healthy"], health
+    give_up = time.monotonic() + PATIENCE_S
+    while not (health := writer.client.verify_memory())["healthy"]:  # it is filled again
+        assert time.monotonic() < give_up, json.dumps(health)
+        time.sleep(0.5)
