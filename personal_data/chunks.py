@@ -64,14 +64,14 @@ def _tokens(text: str) -> int:
     return sum(math.ceil(len(piece) / 4) if piece.isascii() else len(piece) for piece in _PIECE.findall(text))
 
 
-def embed(embedder: Embedder, texts: Sequence[str]) -> list[Vectors]:
-    """The vectors [parts, size] of each text.
+def embed(embedder: Embedder, said: Sequence[tuple[str, str]]) -> list[Vectors]:
+    """The vectors [parts, size] of each (speaker, text). Who speaks is read with the text: questions name people.
 
     Raises:
         BackendError: as the embedder does.
     """
-    if not texts:
+    if not said:
         return []
-    parts = [chunks(text) for text in texts]
+    parts = [chunks(f"{speaker}: {text}") for speaker, text in said]
     vectors = embedder.embed([part for of_one in parts for part in of_one])
     return np.split(vectors, np.cumsum([len(of_one) for of_one in parts])[:-1])

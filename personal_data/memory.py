@@ -278,7 +278,7 @@ class Memory:
         """By digest, those of the texts that are not known yet; none while the embedder is away."""
         with self._database.reading() as session:
             known = set(session.scalars(_same(user_id, wanted).with_only_columns(MemoryRow.content_sha256)))
-        new = {digest: item.text for digest, item in wanted if digest not in known}
+        new = {digest: (item.speaker, item.text) for digest, item in wanted if digest not in known}
         try:
             return dict(zip(new, embed(self._embedder, list(new.values())), strict=True))
         except BackendError as error:

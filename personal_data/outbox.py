@@ -130,7 +130,7 @@ class Outbox:
             rows = session.scalars(select(MemoryRow).where(*live(owner), MemoryRow.id.in_(ids))).all()
         bare = [row for row in rows if row.embedding is None or row.embedding_model != self._embedder.model]
         if bare:
-            embedded = embed(self._embedder, [row.text for row in bare])
+            embedded = embed(self._embedder, [(row.speaker, row.text) for row in bare])
             with self._database.session() as session:
                 mark(session, take_turn(session, owner), [row.id for row in bare])
                 for row, vectors in zip(bare, embedded, strict=True):

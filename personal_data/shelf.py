@@ -27,6 +27,7 @@ NOBODY = -1
 """The neighbour of the first and the last of a conversation."""
 EXACT_MEMORIES = 250_000
 """Beyond so many an owner's vectors are not kept here: those of MiniLM alone would take 400 MB."""
+_COMPARED_AT_ONCE = 10_000
 _BYTES_A_MEMORY, _BYTES_A_CHARACTER = 600, 3
 """Beside its vectors: 784 bytes were measured for texts of 69 characters (`benchmarks/memory_scale.py` draws them)."""
 
@@ -92,6 +93,10 @@ class Shelf:
     _matrix: Vectors = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     _holders: Numbers = field(default_factory=lambda: np.zeros(0, np.intp))
     """Whose each vector of the matrix is."""
+    _rows: array[int] = field(default_factory=lambda: array("q"))
+    """Of each memory the place of its first vector in the matrix, or NOBODY."""
+    _kin: array[float] = field(default_factory=lambda: array("f"))
+    _between: array[float] = field(default_factory=lambda: array("f"))
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -131,11 +136,16 @@ class Shelf:
         self.exact = False
         self._fresh.clear()
         self._matrix, self._holders = np.zeros((0, 0), np.float32), np.zeros(0, np.intp)
+        for place in range(len(self)):
+            self._rows[place], self._kin[place], self._between[place] = NOBODY, 0, 0
 
     def _line_up(self, entry: Entry, number: int) -> None:
         before = NOBODY if entry.thread is None else self._last_of_thread.get(entry.thread, NOBODY)
         self._before.append(before)
         self._after.append(NOBODY)
+        self._rows.append(NOBODY)
+        self._kin.append(0)
+        self._between.append(0)
         if before != NOBODY:
             self._after[before] = number
         if entry.thread is not None:
@@ -182,6 +192,13 @@ class Shelf:
         return np.array(self._before, np.intp), np.array(self._after, np.intp)
 
     @property
+    def kinship(self) -> tuple[Scores, Scores]:
+        """Of each memory the cosine of its vector and that of the one before, and the cosine of the one before and the
+        one after; 0 where one of the two is not there or has no vector."""
+        self._gather()
+        return np.array(self._kin, np.float32), np.array(self._between, np.float32)
+
+    @property
     def times(self) -> npt.NDArray[np.float64]:
         """When each was, in seconds since the epoch; NaN where nobody knows."""
         return np.array(self._at, np.float64)
@@ -207,6 +224,29 @@ class Shelf:
             holders = np.concatenate([self._holders, holders])
         self._matrix, self._holders = np.concatenate(parts), holders.astype(np.intp)
         self._fresh.clear()
+        row = len(self._matrix) - sum(len(vectors) for _, vectors in fresh)
+        for number, vectors in fresh:
+            self._rows[number] = row
+            row += len(vectors)
+        self._relate(np.array([number for number, _ in fresh], np.intp))
+
+    def _relate(self, numbers: Numbers) -> None:
+        """Compare these memories, whose vectors are new, and their neighbours with those beside them."""
+        before, after = self.neighbours
+        numbers = np.unique(np.concatenate([numbers, before[numbers], after[numbers]]))
+        numbers = numbers[numbers != NOBODY]
+        rows = np.append(np.array(self._rows, np.intp), NOBODY)  # NOBODY is the last place, and has no vector
+        for start in range(0, len(numbers), _COMPARED_AT_ONCE):
+            some = numbers[start : start + _COMPARED_AT_ONCE]
+            kin = self._compare(rows[some], rows[before[some]])
+            between = self._compare(rows[before[some]], rows[after[some]])
+            for number, near, across in zip(some.tolist(), kin.tolist(), between.tolist(), strict=True):
+                self._kin[number], self._between[number] = near, across
+
+    def _compare(self, one: Numbers, other: Numbers) -> Scores:
+        cosines = np.einsum("nd,nd->n", self._matrix[one], self._matrix[other])
+        found: Scores = np.where((one == NOBODY) | (other == NOBODY), np.float32(0), cosines)
+        return found
 
 
 def _day(at: float | None) -> str:

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 PROBES, MOST_PROBES = 1_000, 50_000
 """So many of one owner's memories, and of all together, are looked for by their own vectors."""
 _ASKED_AT_ONCE = 100
-_NEAR, _SAME = 20, 1e-4
-"""Places among which a memory must find itself, unless so many others have its very vector."""
+_NEAR, _FAR, _SAME = 20, 500, 1e-4
+"""Places among which a memory must find itself, unless so many others have its very vector; and, at the second look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,13 @@ class Upkeep:
         return Findings(count, len(waiting), len(astray), len(drawn), len(lost))
 
     def _lost(self, owner: str, memory_ids: Sequence[str]) -> list[str]:
-        """Those that are not found by their own vectors."""
-        lost: list[str] = []
+        """Those that are not found by their own vectors, nor by looking further: a graph leads past some of many that
+        are alike, and that is no loss."""
+        missed = self._missed(owner, memory_ids, _NEAR)
+        return self._missed(owner, missed, _FAR)
+
+    def _missed(self, owner: str, memory_ids: Sequence[str], k: int) -> list[str]:
+        missed: list[str] = []
         for start in range(0, len(memory_ids), _ASKED_AT_ONCE):
             batch = memory_ids[start : start + _ASKED_AT_ONCE]
             query = select(MemoryRow.id, MemoryRow.embedding).where(*live(owner), MemoryRow.id.in_(batch))
@@ -89,11 +94,11 @@ class Upkeep:
             if not rows:
                 continue
             vectors = np.stack([from_bytes(blob)[0] for _, blob in rows if blob is not None])
-            for (memory_id, _), near in zip(rows, self._index.nearest(owner, self._model, vectors, _NEAR), strict=True):
+            for (memory_id, _), near in zip(rows, self._index.nearest(owner, self._model, vectors, k), strict=True):
                 same = [found for found, cosine in near if cosine > 1 - _SAME]
-                if memory_id not in same and len(same) < _NEAR:
-                    lost.append(memory_id)
-        return lost
+                if memory_id not in same and len(same) < k:
+                    missed.append(memory_id)
+        return missed
 
     def rebuild(self, owner: str) -> int:
         """Drop the shard that holds an owner's vectors, and queue all memories in it; how many those are.

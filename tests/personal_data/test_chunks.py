@@ -41,8 +41,8 @@ def test_parts_are_short_and_lose_no_word(text: str) -> None:
 def test_vectors_of_each_text() -> None:
     embedder = HashingEmbedder()
     long = " ".join(f"Sentence number {number} is here." for number in range(100))
-    short, several = embed(embedder, ["My cat.", long])
-    assert short.shape == (1, 256)
-    assert several.shape == (len(chunks(long)), 256)
-    assert np.array_equal(several[-1], embedder.embed([chunks(long)[-1]])[0])
+    short, several = embed(embedder, [("Ada", "My cat."), ("Ada", long)])
+    assert np.array_equal(short, embedder.embed(["Ada: My cat."]))
+    assert several.shape == (len(chunks(f"Ada: {long}")), 256)
+    assert np.array_equal(several[-1], embedder.embed([chunks(f"Ada: {long}")[-1]])[0])
     assert embed(embedder, []) == []

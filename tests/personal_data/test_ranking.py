@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personal_data.embedding import Vectors
-from personal_data.ranking import rank
+from personal_data.ranking import _with_meaning, rank
 from personal_data.shelf import Entry, Shelf, Shelves
 
 ASKED = datetime(2023, 11, 16, tzinfo=UTC).timestamp()
@@ -51,8 +51,8 @@ def test_words_and_meaning_are_fused_by_their_places() -> None:
     found = rank(made, "cat", made.cosines(AXES[2]), asked_at=ASKED, allowed=made.seen_in(None), k=3)
     assert [made.entries[one.number].id for one in found] == ["m1", "m2", "m3"]
     assert found[0].why == {"words": 1, "meaning": 2}
-    assert found[0].score == pytest.approx(1 / 61 + 1 / 62)
-    assert found[1].score == pytest.approx(1 / 61)
+    assert found[0].score == pytest.approx(1 / 6 + 1 / 7)
+    assert found[1].score == pytest.approx(1 / 6)
     assert ranked(made, "cat") == [("m1", {"words": 1})]
     assert ranked(made, "the") == []
 
@@ -116,6 +116,43 @@ def test_what_may_not_be_seen_changes_nothing(
         results.append(rank(made, question, made.cosines(AXES[0]), asked_at=ASKED, allowed=allowed, k=20))
     assert results[0] == results[1]
     assert all(turns[one.number][0] for one in results[0])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), st.booleans()), min_size=1, max_size=10),
+    st.integers(0, 2**16),
+    st.integers(1, 10),
+)
+def test_nearby_meaning_is_the_cosine_of_the_mean_of_what_may_be_seen(
+    turns: list[tuple[str, bool, bool]], seed: int, at_first: int
+) -> None:
+    """Against the mean itself; vectors may come late, or never."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((len(turns), 6), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    made, question = Shelf(), vectors[0] * 0 + np.eye(6, dtype=np.float32)[0]
+    entries = [turn(f"m{number}", "x", thread=thread) for number, (thread, _, _) in enumerate(turns)]
+    embedded = [has for _, has, _ in turns]
+    for number, entry in enumerate(entries):
+        made.put(entry, vectors[[number]] if embedded[number] and number < at_first else None)
+    made.cosines(question)
+    for number, entry in enumerate(entries):
+        made.put(entry, vectors[[number]] if embedded[number] else None)
+    allowed = np.array([seen for _, _, seen in turns])
+    found = _with_meaning(made, made.cosines(question), allowed)
+    for number, (thread, has, seen) in enumerate(turns):
+        if not (has and seen):
+            assert found[number] == -1
+            continue
+        mean = vectors[number].copy()
+        same = [other for other, (its, _, _) in enumerate(turns) if its == thread]
+        place = same.index(number)
+        for other, weight in ((place - 1, 1.0), (place + 1, 0.5)):
+            if 0 <= other < len(same) and embedded[same[other]] and allowed[same[other]]:
+                mean += weight * vectors[same[other]]
+        length = max(float(np.linalg.norm(mean)), 0.1)
+        assert found[number] == pytest.approx(float(mean @ question) / length, abs=1e-4)
 
 
 def test_forgotten_and_changed_memories() -> None:
