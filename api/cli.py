@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_running(commands)
     _add_talking(commands)
     _add_data(commands)
+    _add_sharing(commands)
     _add_leaving(commands)
     _add_societies(commands)
     _add_learning(commands)
@@ -159,6 +160,20 @@ def _add_leaving(commands: Commands) -> None:
     what.add_argument("--source", metavar="S", help="an import, a conversation, or how the sources of memories begin")
     what.add_argument("--everything", action="store_true", help="your account and all that is yours")
     erase.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_sharing(commands: Commands) -> None:
+    grant = _command(commands, "grant", "sharing:grant", "let a society, or everybody here, see more of you")
+    grant.add_argument("audience", help="society:<slug> or public")
+    grant.add_argument("--about", action="append", metavar="WORDS", help="memories that hold these words")
+    grant.add_argument("--including", action="append", metavar="KIND", help="sensitive memories of this kind")
+    grant.add_argument("--until", metavar="DAY", help="the last day, as 2027-01-31")
+    _command(commands, "grants", "sharing:grants", "what you have granted")
+    withdraw = _command(commands, "withdraw", "sharing:withdraw", "take a grant back")
+    withdraw.add_argument("id", metavar="ID")
+    shown = _command(commands, "shown-to", "sharing:shown_to", "what an audience would see of you")
+    shown.add_argument("audience", help="society:<slug> or public")
+    shown.add_argument("--question", help="and what would be recalled for it")
 
 
 def _add_societies(commands: Commands) -> None:

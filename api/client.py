@@ -191,6 +191,25 @@ class Client:
             erasure = self.erasure(erasure["id"])
         return erasure
 
+    def grant(
+        self, audience: str, *, about: Sequence[str] = (), kinds: Sequence[str] = (), until: float | None = None
+    ) -> Json:
+        """Let an audience see what is about something, or sensitive kinds within what its scope shows."""
+        body = _given(audience=audience, about=list(about), kinds=list(kinds), until=until)
+        return self._post("/api/grants", body)
+
+    def grants(self) -> list[Json]:
+        return self._list("/api/grants")
+
+    def withdraw(self, grant_id: str) -> Json:
+        return self._send("DELETE", f"/api/grants/{grant_id}")
+
+    def shown_to(
+        self, audience: str, *, question: str | None = None, limit: int = 100, before: str | None = None
+    ) -> Json:
+        """What an audience would see of the caller."""
+        return self._get("/api/sharing/preview", _given(audience=audience, q=question, limit=limit, before=before))
+
     def disclosures(self) -> list[Json]:
         return self._list("/api/disclosures")
 

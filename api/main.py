@@ -32,6 +32,7 @@ from api.routes import (
     memories,
     openai,
     portability,
+    sharing,
     societies,
 )
 from api.running import read_running
@@ -46,6 +47,7 @@ _NATIVE = (
     agents,
     conversations,
     memories,
+    sharing,
     imports,
     societies,
     debates,

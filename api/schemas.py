@@ -131,6 +131,35 @@ class HitOut(Out):
     sources: list[str]
 
 
+class GrantIn(In):
+    """`about`: words, or phrases all of whose words must be there; left out, `kinds` are granted within the scopes."""
+
+    audience: Scope
+    about: Annotated[list[Annotated[Text, Field(min_length=1, max_length=100)]], Field(max_length=50)] = []
+    kinds: Annotated[list[Annotated[Text, Field(max_length=20)]], Field(max_length=10)] = []
+    until: Annotated[float, Field(gt=0)] | None = None
+    """Seconds since the epoch; left out: until it is withdrawn."""
+
+
+class GrantOut(Out):
+    id: str
+    audience: str
+    about: list[str]
+    kinds: list[str]
+    until: float | None
+    withdrawn_at: float | None
+    created_at: float
+
+
+class ShownOut(BaseModel):
+    """`count` memories would be seen, `memories` is a page of them; `hidden` says why how many others are not."""
+
+    count: int
+    memories: list[MemoryOut]
+    hidden: dict[str, int]
+    recalled: list[HitOut]
+
+
 class FindingsOut(Out):
     healthy: bool
     memories: int

@@ -75,6 +75,13 @@ class LexicalIndex:
         self._lengths.append(len(document))
         return number
 
+    def holding(self, query: Iterable[str]) -> set[int]:
+        """The numbers of the documents that hold all of these words."""
+        postings = [self._postings.get(word) for word in query]
+        if not postings or any(posting is None for posting in postings):
+            return set()
+        return set.intersection(*(set(posting[0]) for posting in postings if posting is not None))
+
     def scores(self, query: Sequence[str], among: Mask | None = None) -> Scores:
         """BM25 of every document, 0 where it shares no word with the query.
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
@@ -27,8 +29,9 @@ from personal_data.outbox import BATCH, Outbox, batches, live, take_turn, tell
 from personal_data.ranking import DEPTH, Ranked, rank
 from personal_data.records import Import, ImportedMemory, User, new_id, now
 from personal_data.records import Memory as MemoryRow
+from personal_data.sensitive import kinds_of
 from personal_data.settings import Settings, read_key
-from personal_data.sharing import PRIVATE, check_scope, visible_scopes
+from personal_data.sharing import PRIVATE, View, check_scope, view_of
 from personal_data.shelf import Entry, Shelf, Shelves
 from personal_data.upkeep import Findings, Upkeep
 
@@ -56,6 +59,8 @@ class NewMemory:
     """The conversation it was said in, whose other turns stand beside it in recall."""
     own: bool = True
     """Whether the owner said it; what others said is context only."""
+    named: bool = False
+    """Whether its owner gave the scope to this very text, so that no sensitive kind of it keeps it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,15 @@ class Hit:
     why: dict[str, int] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     """Where it comes from: a chat's message, a place in an import, the memories that a fact was made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an audience would see: how many memories, a page of them, and why how many others are hidden."""
+
+    count: int
+    page: Sequence[MemoryRow]
+    hidden: Counter[str]
 
 
 class Memory:
@@ -134,17 +148,42 @@ class Memory:
             audience: a scope such as `society:moot`; None when only the owner will see the result.
             as_of: the moment of asking, from which "last May" is seen; None is now.
         """
-        scopes = visible_scopes(audience)
         if not query.strip():
             return []
         vector = self._try_embed(query)
         with self._shelves.of(user_id) as shelf:
-            allowed = shelf.seen_in(scopes)
-            cosines = None if vector is None else self._cosines(user_id, shelf, vector, scopes)
             asked_at = now() if as_of is None else as_of
+            view = self._view(user_id, audience)
+            allowed = shelf.seen_by(view)
+            cosines = None if vector is None else self._cosines(user_id, shelf, vector, view)
             found = rank(shelf, query, cosines, asked_at=asked_at, allowed=allowed, k=k)
             hits = [_hit(shelf.entries[ranked.number], ranked) for ranked in found]
         return self._sourced(user_id, hits)
+
+    def _view(self, user_id: str, audience: str | None) -> View | None:
+        """By the scopes and grants as they are at this moment, not as somebody remembers them."""
+        if audience is None:
+            return None
+        with self._database.reading() as session:
+            return view_of(session, user_id, audience, at=now())
+
+    def shown_to(self, user_id: str, audience: str, *, limit: int = 100, before: str | None = None) -> Shown:
+        """What an audience would see of an owner, newest first, and why the rest stays hidden. It is what recall for
+        that audience ranks, by the same masks; `before` is the last id of the previous page."""
+        view = self._view(user_id, audience)
+        assert view is not None
+        with self._shelves.of(user_id) as shelf:
+            seen = shelf.seen_by(view)
+            covered = shelf.in_scope(view)
+            ids = [shelf.entries[number].id for number in np.flatnonzero(seen)]
+            hidden: Counter[str] = Counter()
+            for number in np.flatnonzero(shelf.alive & ~seen):
+                kept = sorted(shelf.entries[number].guard - view.kinds)
+                hidden[f"sensitive: {', '.join(kept)}" if covered[number] else "private"] += 1
+        page = sorted((memory_id for memory_id in ids if before is None or memory_id < before), reverse=True)[:limit]
+        query = select(MemoryRow).where(*live(user_id), MemoryRow.id.in_(page)).order_by(MemoryRow.id.desc())
+        with self._database.reading() as session:
+            return Shown(len(ids), session.scalars(query).all(), hidden)
 
     def _sourced(self, user_id: str, hits: Sequence[Hit]) -> list[Hit]:
         """With their sources, which no shelf holds; without those that were forgotten this very moment."""
@@ -172,7 +211,7 @@ class Memory:
         with self._database.session() as session:
             revision = take_turn(session, user_id)
             row = self._owned(session, user_id, memory_id)
-            row.scope = check_scope(scope)
+            row.scope, row.named = check_scope(scope), True
             tell(session, user_id, revision, [memory_id])
         self._outbox.drain(user_id)
 
@@ -304,8 +343,8 @@ class Memory:
                 told.append(row.id)
                 continue
             row.imported = row.imported and origin is not None
-            if item.scope not in (None, row.scope):
-                row.scope = item.scope
+            if item.scope is not None and (item.scope != row.scope or (item.named and not row.named)):
+                row.scope, row.named = item.scope, item.named
                 told.append(row.id)
         tell(session, user_id, revision, told)
         ids = [rows[digest].id for digest, _ in wanted]
@@ -325,6 +364,8 @@ class Memory:
             sources=list(item.sources),
             thread=item.thread,
             own=item.own,
+            sensitive=sorted(kinds_of(item.text, own=item.own)),
+            named=item.named,
             embedding=None if vector is None else to_bytes(vector),
             embedding_model=None if vector is None else self._embedder.model,
             content_sha256=digest,
@@ -337,13 +378,20 @@ class Memory:
             raise NotFound(f"no memory {memory_id}")
         return row
 
-    def _cosines(self, user_id: str, shelf: Shelf, vector: Vectors, scopes: tuple[str, ...] | None) -> Scores | None:
+    def _cosines(self, user_id: str, shelf: Shelf, vector: Vectors, view: View | None) -> Scores | None:
         """Of all memories, from the shelf; where an owner has more than it holds vectors of, of the nearest by the
-        index."""
+        index: of those in the view's scopes, and where words open others, of all."""
         if shelf.exact:
             return shelf.cosines(vector)
+        asked = {None if view is None else view.scopes}
+        if view is not None and view.openings:
+            asked.add(None)
         try:
-            found = self._index.query(user_id, self._embedder.model, vector, DEPTH, scopes)
+            found = [
+                one
+                for scopes in asked
+                for one in self._index.query(user_id, self._embedder.model, vector, DEPTH, scopes)
+            ]
         except IndexUnavailable as error:
             log.warning("recalling by words only: %s", error)
             return None
@@ -368,7 +416,9 @@ class Memory:
                 continue
             vectors = from_bytes(row.embedding) if row.embedding and row.embedding_model == model else None
             at = row.created_at if row.event_at is None else row.event_at
-            shelf.put(Entry(row.id, row.text, row.speaker, row.kind, row.scope, row.thread, at), vectors)
+            kinds = kinds_of(row.text, own=row.own) if row.sensitive is None else row.sensitive
+            guard = frozenset[str]() if row.named else frozenset(kinds)
+            shelf.put(Entry(row.id, row.text, row.speaker, row.kind, row.scope, row.thread, at, guard), vectors)
         shelf.revision = max([revision, *(row.revision for row in rows)])
 
 
@@ -379,6 +429,9 @@ _SHELVED = (
     MemoryRow.kind,
     MemoryRow.scope,
     MemoryRow.thread,
+    MemoryRow.own,
+    MemoryRow.sensitive,
+    MemoryRow.named,
     MemoryRow.event_at,
     MemoryRow.created_at,
     MemoryRow.embedding,

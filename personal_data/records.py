@@ -194,6 +194,10 @@ class Memory(Record):
     """Whether the owner said it. What others said is context, and never something to learn to say."""
     imported: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Whether imports alone have brought it: undoing the last of them forgets it."""
+    sensitive: Mapped[list[Any] | None]
+    """Its kinds as `sensitive.kinds_of` found them when it was stored; None: not looked at yet."""
+    named: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether its owner gave its scope to this very text, so that no kind keeps it back."""
     sources: Mapped[list[Any]] = mapped_column(default=list)
     event_at: Mapped[float | None]
     valid_from: Mapped[float | None]
@@ -449,6 +453,23 @@ class AdapterVersion(Record):
     evaluation: Mapped[dict[str, Any]] = mapped_column(default=dict)
     retired_at: Mapped[float | None]
     """It was trained on what has been erased: its files are gone and it can never be live again."""
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
+class Grant(Record):
+    """What its owner lets an audience see, beside or within the scopes of their memories."""
+
+    __tablename__ = "grants"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("gra"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    audience: Mapped[str] = mapped_column(String(100))
+    """public or society:<slug>."""
+    about: Mapped[list[Any]] = mapped_column(default=list)
+    """Words: memories that hold all words of one of these are opened; none: what the scopes show already."""
+    kinds: Mapped[list[Any]] = mapped_column(default=list)
+    """The sensitive kinds that are granted by name."""
+    until: Mapped[float | None]
+    withdrawn_at: Mapped[float | None]
     created_at: Mapped[float] = mapped_column(default=now)
 
 

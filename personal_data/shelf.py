@@ -11,7 +11,7 @@ import math
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,12 +21,14 @@ import numpy.typing as npt
 
 from personal_data.embedding import Vectors
 from personal_data.lexical import LexicalIndex, Mask, Scores, words
+from personal_data.sharing import Opening, View
 
 Numbers = npt.NDArray[np.intp]
 NOBODY = -1
 """The neighbour of the first and the last of a conversation."""
 EXACT_MEMORIES = 250_000
 """Beyond so many an owner's vectors are not kept here: those of MiniLM alone would take 400 MB."""
+_SEPARATOR = "|"
 _COMPARED_AT_ONCE = 10_000
 _BYTES_A_MEMORY, _BYTES_A_CHARACTER = 600, 3
 """Beside its vectors: 784 bytes were measured for texts of 69 characters (`benchmarks/memory_scale.py` draws them)."""
@@ -44,6 +46,8 @@ class Entry:
     thread: str | None
     at: float | None
     """When it happened, or else when it was remembered."""
+    guard: frozenset[str] = frozenset()
+    """The sensitive kinds that keep it back."""
 
 
 class _Coded:
@@ -62,6 +66,10 @@ class _Coded:
     def are(self, texts: Iterable[str]) -> Mask:
         """Which of them are one of these texts."""
         return np.isin(np.array(self._values), [self.codes[text] for text in texts if text in self.codes])
+
+    def where(self, condition: Callable[[str], bool]) -> Mask:
+        """Which of them are of a kind."""
+        return self.are([text for text in self.codes if condition(text)])
 
     def found(self, among: Mask) -> list[str]:
         """The different ones among these."""
@@ -83,6 +91,7 @@ class Shelf:
     _after: array[int] = field(default_factory=lambda: array("q"))
     _at: array[float] = field(default_factory=lambda: array("d"))
     _scopes: _Coded = field(default_factory=lambda: _Coded())
+    _guards: _Coded = field(default_factory=lambda: _Coded())
     _speakers: _Coded = field(default_factory=lambda: _Coded())
     lock: threading.Lock = field(default_factory=threading.Lock)
     _numbers: dict[str, int] = field(default_factory=dict)
@@ -114,6 +123,7 @@ class Shelf:
             number = self._add(entry)
         self.entries[number] = entry
         self._scopes.set(number, entry.scope)
+        self._guards.set(number, _SEPARATOR.join(sorted(entry.guard)))
         if vectors is not None and self.exact and number not in self._embedded:
             self._embedded.add(number)
             self._fresh.append((number, vectors))
@@ -127,6 +137,7 @@ class Shelf:
         self._alive.append(True)
         self._at.append(math.nan if entry.at is None else entry.at)
         self._scopes.append(entry.scope)
+        self._guards.append("")
         self._speakers.append(entry.speaker)
         self.words.add(words(f"{_day(entry.at)} {entry.speaker} {entry.text}"))
         self._line_up(entry, number)
@@ -178,13 +189,36 @@ class Shelf:
                 places[number] = max(places[number], cosine)
         return places
 
-    def seen_in(self, scopes: Sequence[str] | None) -> Mask:
-        """Which of the live memories have one of these scopes; None is any."""
-        alive = np.array(self._alive, bool)
-        if scopes is None:
-            return alive
-        seen: Mask = alive & self._scopes.are(scopes)
-        return seen
+    @property
+    def alive(self) -> Mask:
+        """Which memories were not forgotten."""
+        return np.array(self._alive, bool)
+
+    def seen_by(self, view: View | None) -> Mask:
+        """Which of the live memories an audience may see; None is their owner."""
+        if view is None:
+            return self.alive
+        seen = self._scopes.are(view.scopes) & self.unguarded(view.kinds)
+        for opening in view.openings:
+            seen |= self._opened(opening) & self.unguarded(opening.kinds)
+        found: Mask = seen & self.alive
+        return found
+
+    def unguarded(self, kinds: Collection[str]) -> Mask:
+        """Which memories no other sensitive kinds keep back."""
+        return self._guards.where(lambda guard: set(filter(None, guard.split(_SEPARATOR))) <= set(kinds))
+
+    def in_scope(self, view: View) -> Mask:
+        """Which memories have a scope that a view shows, whatever keeps them back."""
+        return self._scopes.are(view.scopes)
+
+    def _opened(self, opening: Opening) -> Mask:
+        """Which hold all words of one of its phrases, in their text: not in who says it, or when."""
+        opened = np.zeros(len(self), bool)
+        for phrase in opening.about:
+            for number in self.words.holding(phrase):
+                opened[number] |= phrase <= set(words(self.entries[number].text))
+        return opened
 
     @property
     def neighbours(self) -> tuple[Numbers, Numbers]:

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query
 from api.auth import CurrentUser
 from api.keys import Caller
 from api.schemas import (
-    DisclosureOut,
     Done,
     FindingsOut,
     HitOut,
@@ -22,7 +21,6 @@ from api.schemas import (
 )
 from api.state import AppState, State
 from personal_data.memory import NewMemory
-from personal_data.sharing import disclosures
 
 router = APIRouter(prefix="/api", tags=["memories"])
 
@@ -88,17 +86,15 @@ def rebuild(caller: CurrentUser, state: AppState) -> QueuedOut:
     return QueuedOut(queued=state.memory.rebuild(caller.user_id))
 
 
-@router.get("/disclosures")
-def shown(caller: CurrentUser, state: AppState) -> list[DisclosureOut]:
-    """Every memory of the caller that a debate has seen."""
-    with state.database.reading() as session:
-        return [DisclosureOut.model_validate(row) for row in disclosures(session, caller.user_id)]
-
-
 def _stored(state: State, caller: Caller, bodies: list[MemoryIn]) -> StoredOut:
     items = [
         NewMemory(
-            body.text, speaker=body.speaker or caller.name, kind=body.kind, scope=body.scope, event_at=body.event_at
+            body.text,
+            speaker=body.speaker or caller.name,
+            kind=body.kind,
+            scope=body.scope,
+            event_at=body.event_at,
+            named=body.scope is not None,
         )
         for body in bodies
     ]

@@ -76,6 +76,7 @@ class _Restoring:
         self._result = Restored()
         self._prepare: dict[str, Callable[[Session, list[Row]], list[Row]]] = {
             "memories": self._memories,
+            "grants": self._grants,
             "societies": self._societies,
             "debates": self._debates,
         }
@@ -144,6 +145,13 @@ class _Restoring:
                 row["scope"] = PRIVATE
                 self._result.left_out["shared with a society that is not here: private now"] += 1
         return [row for row in batch if row["id"] not in forgotten]
+
+    def _grants(self, _session: Session, batch: list[Row]) -> list[Row]:
+        """A society that is not here may be somebody else's one day: what was granted to it is taken back."""
+        for row in batch:
+            if row["audience"].startswith("society:") and row["audience"] not in self._slugs:
+                row["withdrawn_at"] = row["withdrawn_at"] or now()
+        return batch
 
     def _societies(self, session: Session, batch: list[Row]) -> list[Row]:
         """A society that is here already is the same one by its id; another one of its name keeps the name."""

@@ -16,6 +16,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Integer, Strin
 from personal_data.errors import InvalidInput
 from personal_data.memory import MAX_CHARS
 from personal_data.portability.tables import Part
+from personal_data.sensitive import KINDS
 from personal_data.sharing import check_scope
 
 _MAX_TEXT = 2_000_000
@@ -25,7 +26,9 @@ _LARGEST = 2**31 - 1
 
 _Turn = Annotated[dict[Literal["role", "content"], str], Field(min_length=2)]
 _SHAPES: Mapping[str, TypeAdapter[Any]] = {
-    **dict.fromkeys(("sources", "memory_ids", "panel", "supporters", "dissent", "reasons"), TypeAdapter(list[str])),
+    **dict.fromkeys(
+        ("sources", "memory_ids", "panel", "supporters", "dissent", "reasons", "about", "kinds"), TypeAdapter(list[str])
+    ),
     **dict.fromkeys(("units", "steps"), TypeAdapter(list[dict[str, Any]])),
     "prompt": TypeAdapter(list[_Turn]),
 }
@@ -54,6 +57,10 @@ class Checker:
             check_scope(values["scope"])
             if not values["text"].strip() or len(values["text"]) > MAX_CHARS:
                 raise self._odd("text")
+        if self._part.name == "grants":
+            check_scope(values["audience"])
+            if not set(values["kinds"]) <= set(KINDS):
+                raise self._odd("kinds")
         return values
 
     def _value(self, column: Column[Any], row: Mapping[str, Any]) -> Any:

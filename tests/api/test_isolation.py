@@ -27,6 +27,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/api/feedback"): {"message_id": "{message_id}", "chosen": "better"},
     ("POST", "/api/memories"): {"text": "Mallory was here."},
     ("PUT", "/api/memories/{memory_id}/scope"): {"scope": "public"},
+    ("POST", "/api/grants"): {"audience": "public", "about": ["boats"]},
     ("POST", "/api/memories/batch"): {"memories": [{"text": "Mallory has a boat."}]},
     ("POST", "/api/imports/{import_id}/run"): {},
     ("POST", "/api/erase"): {"memory": "{memory_id}"},
@@ -40,6 +41,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
 PARAMS = {
     ("GET", "/api/memories/recall"): {"q": CANARY},
     ("POST", "/api/imports"): {"name": "notes.md"},
+    ("GET", "/api/sharing/preview"): {"audience": "public", "q": CANARY},
 }
 OWN = {  # routes without an id in them: a stranger gets an answer, about the stranger
     ("GET", "/api/me"),
@@ -57,6 +59,9 @@ OWN = {  # routes without an id in them: a stranger gets an answer, about the st
     ("GET", "/api/memories"),
     ("GET", "/api/memories/recall"),
     ("GET", "/api/memories/health"),
+    ("GET", "/api/grants"),
+    ("POST", "/api/grants"),
+    ("GET", "/api/sharing/preview"),
     ("POST", "/api/memories/rebuild"),
     ("POST", "/api/memories/batch"),
     ("GET", "/api/imports"),
@@ -77,6 +82,7 @@ FOREIGN = {  # these name something of Ada's, in the path or in the body: a stra
     ("POST", "/api/feedback"),
     ("PUT", "/api/memories/{memory_id}/scope"),
     ("DELETE", "/api/memories/{memory_id}"),
+    ("DELETE", "/api/grants/{grant_id}"),
     ("GET", "/api/imports/{import_id}"),
     ("POST", "/api/imports/{import_id}/run"),
     ("DELETE", "/api/imports/{import_id}"),
@@ -124,6 +130,7 @@ def world(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> World
         "slug": slug,
         "debate_id": debate["id"],
         "improvement_id": ada.client.improve()["id"],
+        "grant_id": ada.client.grant(f"society:{slug}", about=[CANARY])["id"],
         "import_id": ada.client.upload(f"{CANARY}.txt", io.BytesIO(CANARY.encode()))["id"],
         "model_id": f"agent:{ada.handle}",
     }

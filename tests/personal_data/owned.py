@@ -19,6 +19,7 @@ from personal_data.records import (
     Agent,
     Debate,
     Feedback,
+    Grant,
     Hypothesis,
     Import,
     Job,
@@ -116,7 +117,8 @@ def _talk(owned: Owned) -> None:
     with owned.database.session() as session:
         given = Feedback(user_id=ada, prompt=prompt, chosen="At 7:15.", rejected="No idea.")
         late = Feedback(user_id=ada, message_id=ids["answer"], prompt=prompt[1:], chosen="Soon.", rejected=None)
-        session.add_all([given, late])
+        opened = Grant(user_id=ada, audience="public", about=["boats"], kinds=["health"], until=2e9)
+        session.add_all([given, late, opened])
         session.flush()
         ids["feedback"] = given.id
         held = session.get_one(Agent, owned.agent)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from personal_data.embedding import Vectors
 from personal_data.ranking import _with_meaning, rank
+from personal_data.sharing import View
 from personal_data.shelf import Entry, Shelf, Shelves
 
 ASKED = datetime(2023, 11, 16, tzinfo=UTC).timestamp()
@@ -42,13 +43,13 @@ def shelf(*entries: Entry) -> Shelf:
 def ranked(made: Shelf, question: str, *, axis: int | None = None, k: int = 10) -> list[tuple[str, dict[str, int]]]:
     """Ids and places, best first; `axis` is where the question's vector points."""
     cosines = None if axis is None else made.cosines(AXES[axis])
-    found = rank(made, question, cosines, asked_at=ASKED, allowed=made.seen_in(None), k=k)
+    found = rank(made, question, cosines, asked_at=ASKED, allowed=made.seen_by(None), k=k)
     return [(made.entries[one.number].id, dict(one.why)) for one in found]
 
 
 def test_words_and_meaning_are_fused_by_their_places() -> None:
     made = shelf(turn("m1", "My cat is called Miro."), turn("m2", "The boat is green."), turn("m3", "Rain again."))
-    found = rank(made, "cat", made.cosines(AXES[2]), asked_at=ASKED, allowed=made.seen_in(None), k=3)
+    found = rank(made, "cat", made.cosines(AXES[2]), asked_at=ASKED, allowed=made.seen_by(None), k=3)
     assert [made.entries[one.number].id for one in found] == ["m1", "m2", "m3"]
     assert found[0].why == {"words": 1, "meaning": 2}
     assert found[0].score == pytest.approx(1 / 6 + 1 / 7)
@@ -163,7 +164,7 @@ def test_forgotten_and_changed_memories() -> None:
     assert made.entries[0].text == ""
     shared = turn("m2", "My cat sleeps.")
     made.put(replace(shared, scope="public"), axis_of(shared))
-    assert made.seen_in(["public"]).tolist() == [False, True]
+    assert made.seen_by(View(("public",))).tolist() == [False, True]
     assert len(made) == 2
 
 
