@@ -139,6 +139,17 @@ def _add_data(commands: Commands) -> None:
     bring.add_argument("--dry-run", action="store_true", help="look, and import nothing")
     bring.add_argument("--yes", action="store_true", help="ask nothing")
     memory = _group(commands, "memory", "what your agent remembers")
+    listed = _command(memory, "list", "remembering:listing", "all of it, newest first")
+    listed.add_argument("--kind", help="turn, fact, document or preference")
+    listed.add_argument("--speaker", help="what this one said")
+    listed.add_argument("--holds", metavar="TEXT", help="what holds this text")
+    listed.add_argument("--limit", type=int, default=50)
+    for name, help in (("correct", "let a memory say something else"), ("undo", "take its last correction back"),
+                       ("history", "what it said before"), ("forget", "forget it")):  # fmt: skip
+        action = _command(memory, name, f"remembering:{name}", help)
+        action.add_argument("id", metavar="ID")
+        if name == "correct":
+            action.add_argument("text")
     _command(memory, "verify", "remembering:verify", "whether the index holds and finds it")
     _command(memory, "rebuild", "remembering:rebuild", "fill the index anew")
     actions = _group(commands, "imports", "what was brought in")

@@ -143,8 +143,28 @@ class Client:
             self._post("/api/memories/batch", {"memories": [_given(text=text, scope=scope) for text in texts]})
         )
 
-    def memories(self, *, limit: int = 100, before: str | None = None) -> list[Json]:
-        return self._list("/api/memories", _given(limit=limit, before=before))
+    def memories(
+        self,
+        *,
+        limit: int = 100,
+        before: str | None = None,
+        kind: str | None = None,
+        speaker: str | None = None,
+        holds: str | None = None,
+    ) -> list[Json]:
+        """Newest first; only those of a kind, of a speaker, or that hold a text, where that is asked for."""
+        asked = _given(limit=limit, before=before, kind=kind, speaker=speaker, holds=holds)
+        return self._list("/api/memories", asked)
+
+    def correct(self, memory_id: str, text: str) -> None:
+        """Let a memory say something else."""
+        self._send("PUT", f"/api/memories/{memory_id}", json={"text": text})
+
+    def undo_correction(self, memory_id: str) -> None:
+        self._post(f"/api/memories/{memory_id}/undo")
+
+    def memory_history(self, memory_id: str) -> list[Json]:
+        return self._list(f"/api/memories/{memory_id}/history")
 
     def recall(self, query: str, *, k: int = 8) -> list[Json]:
         return self._list("/api/memories/recall", {"q": query, "k": k})

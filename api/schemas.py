@@ -119,6 +119,16 @@ class MemoryOut(Out):
     created_at: float
 
 
+class CorrectionIn(In):
+    text: LongText
+
+
+class VersionOut(Out):
+    number: int
+    text: str
+    replaced_at: float
+
+
 class HitOut(Out):
     id: str
     text: str

@@ -25,15 +25,17 @@ from personal_data.embedding import Embedder, EndpointEmbedder, Vectors, from_by
 from personal_data.errors import BackendError, ConfigurationError, Conflict, IndexUnavailable, InvalidInput, NotFound
 from personal_data.index import ChromaIndex, VectorIndex
 from personal_data.lexical import Scores
-from personal_data.outbox import BATCH, Outbox, batches, live, take_turn, tell
+from personal_data.outbox import BATCH, REPLACE, Outbox, batches, live, take_turn, tell
 from personal_data.ranking import DEPTH, Ranked, rank
-from personal_data.records import Import, ImportedMemory, User, new_id, now
+from personal_data.records import Import, ImportedMemory, MemoryVersion, User, new_id, now
 from personal_data.records import Memory as MemoryRow
 from personal_data.sensitive import kinds_of
 from personal_data.settings import Settings, read_key
 from personal_data.sharing import PRIVATE, View, check_scope, view_of
 from personal_data.shelf import Entry, Shelf, Shelves
 from personal_data.upkeep import Findings, Upkeep
+from personal_data.versions import correct, history, put_back
+from personal_data.versions import forget as forget_versions
 
 log = logging.getLogger(__name__)
 
@@ -194,9 +196,25 @@ class Memory:
             sources: dict[str, list[str]] = dict(session.execute(query).tuples().all())
         return [replace(hit, sources=tuple(sources[hit.id])) for hit in hits if hit.id in sources]
 
-    def entries(self, user_id: str, *, limit: int = 100, before: str | None = None) -> Sequence[MemoryRow]:
-        """The owner's live memories, newest first; `before` is the last id of the previous page."""
+    def entries(
+        self,
+        user_id: str,
+        *,
+        limit: int = 100,
+        before: str | None = None,
+        kind: str | None = None,
+        speaker: str | None = None,
+        holds: str | None = None,
+    ) -> Sequence[MemoryRow]:
+        """The owner's live memories, newest first; `before` is the last id of the previous page. Only those of a kind,
+        of a speaker, or that hold a text (letters of either case), where that is asked for."""
         query = select(MemoryRow).where(*live(user_id))
+        if kind is not None:
+            query = query.where(MemoryRow.kind == kind)
+        if speaker is not None:
+            query = query.where(MemoryRow.speaker == speaker)
+        if holds is not None:
+            query = query.where(MemoryRow.text.icontains(holds, autoescape=True))
         if before is not None:
             query = query.where(MemoryRow.id < before)
         with self._database.reading() as session:
@@ -214,6 +232,45 @@ class Memory:
             row.scope, row.named = check_scope(scope), True
             tell(session, user_id, revision, [memory_id])
         self._outbox.drain(user_id)
+
+    def correct(self, user_id: str, memory_id: str, text: str) -> None:
+        """Let a memory say something else; what it said before is kept, and `take_back_correction` puts it back.
+
+        Raises:
+            NotFound: no such live memory of this owner.
+            InvalidInput: an empty or oversized text.
+        """
+        _check(NewMemory(text, speaker=""))
+        with self._database.session() as session:
+            revision = take_turn(session, user_id)
+            row = self._owned(session, user_id, memory_id)
+            if text != row.text:
+                correct(session, row, text)
+                tell(session, user_id, revision, [memory_id], operation=REPLACE)
+        self._outbox.drain(user_id)
+
+    def take_back_correction(self, user_id: str, memory_id: str) -> None:
+        """Let a memory say what it said before it was last corrected.
+
+        Raises:
+            NotFound: no such live memory of this owner.
+            Conflict: it was never corrected.
+        """
+        with self._database.session() as session:
+            revision = take_turn(session, user_id)
+            put_back(session, self._owned(session, user_id, memory_id))
+            tell(session, user_id, revision, [memory_id], operation=REPLACE)
+        self._outbox.drain(user_id)
+
+    def history(self, user_id: str, memory_id: str) -> list[MemoryVersion]:
+        """What a memory said before, oldest first.
+
+        Raises:
+            NotFound: no such live memory of this owner.
+        """
+        with self._database.reading() as session:
+            self._owned(session, user_id, memory_id)
+            return history(session, [memory_id])
 
     def forget(self, user_id: str, memory_id: str) -> None:
         """Erase a memory's text and vector at once and leave a tombstone, so that no late writer brings it back.
@@ -335,6 +392,7 @@ class Memory:
         revision = take_turn(session, user_id)
         rows = {row.content_sha256: row for row in session.scalars(_same(user_id, wanted))}
         told: list[str] = []
+        corrected: list[str] = []
         for digest, item in wanted:
             if (row := rows.get(digest)) is None:
                 row = rows[digest] = self._new_row(user_id, item, digest, vectors.get(digest))
@@ -343,10 +401,14 @@ class Memory:
                 told.append(row.id)
                 continue
             row.imported = row.imported and origin is not None
+            if origin is None and row.text.split() != item.text.split():  # it was corrected: the last word counts
+                correct(session, row, item.text)
+                corrected.append(row.id)
             if item.scope is not None and (item.scope != row.scope or (item.named and not row.named)):
                 row.scope, row.named = item.scope, item.named
                 told.append(row.id)
         tell(session, user_id, revision, told)
+        tell(session, user_id, revision, corrected, operation=REPLACE)
         ids = [rows[digest].id for digest, _ in wanted]
         if origin is not None:
             _belong(session, origin, ids)
@@ -410,6 +472,10 @@ class Memory:
             else:
                 query = query.where(MemoryRow.revision > shelf.revision)
             rows = session.execute(query.order_by(MemoryRow.id)).all()
+        if any(shelf.says(row.id) not in (None, row.text) for row in rows if row.deleted_at is None):
+            shelf.clear()  # a memory was corrected, and what a shelf has lined up it cannot change
+            self._refresh(user_id, shelf)
+            return
         for row in rows:
             if row.deleted_at is not None:
                 shelf.remove(row.id)
@@ -480,6 +546,7 @@ def bury(session: Session, user_id: str, revision: int, memory_ids: Sequence[str
         row.text, row.embedding, row.sources = "", None, []
         row.content_sha256 = f"forgotten:{row.id}"
         row.deleted_at = now()
+    forget_versions(session, [row.id for row in rows])
     tell(session, user_id, revision, [row.id for row in rows])
     return len(rows)
 

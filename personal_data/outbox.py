@@ -29,6 +29,7 @@ _Stored = tuple[str, bytes]
 """What the index is told of a memory: its scope and its vector."""
 BATCH = 500
 """Rows a transaction: other writers get their turn between two of them. Every database binds that many variables."""
+SYNC, REPLACE = "sync", "replace"
 _RETRY_S = 5.0
 _LONGEST_RETRY_S = 300.0
 
@@ -100,7 +101,10 @@ class Outbox:
         """
         ids = sorted({entry.memory_id for entry in entries})
         told: dict[str, _Stored] | None = None
+        changed = {entry.memory_id for entry in entries if entry.operation == REPLACE}
         try:
+            if changed:  # they may have fewer parts now
+                self._index.delete(owner, self._embedder.model, sorted(changed))
             while (stored := self._stored(owner, ids)) != told:
                 self._write(owner, ids, stored)
                 told = stored
@@ -137,7 +141,7 @@ class Outbox:
                     row.embedding = to_bytes(vectors)
                     session.execute(
                         update(MemoryRow)
-                        .where(MemoryRow.id == row.id, MemoryRow.deleted_at.is_(None))
+                        .where(MemoryRow.id == row.id, MemoryRow.deleted_at.is_(None), MemoryRow.text == row.text)
                         .values(embedding=row.embedding, embedding_model=self._embedder.model)
                     )
         return {row.id: (row.scope, row.embedding) for row in rows if row.embedding is not None}
@@ -169,12 +173,12 @@ def mark(session: Session, revision: int, memory_ids: Sequence[str]) -> None:
     session.execute(update(MemoryRow).where(MemoryRow.id.in_(memory_ids)).values(revision=revision))
 
 
-def tell(session: Session, user_id: str, revision: int, memory_ids: Iterable[str]) -> None:
+def tell(session: Session, user_id: str, revision: int, memory_ids: Iterable[str], *, operation: str = SYNC) -> None:
     """Write down, in the transaction of the change itself, that these memories changed and the index has to hear of
     them."""
     ids = list(dict.fromkeys(memory_ids))
     mark(session, revision, ids)
-    session.add_all(MemoryOutbox(memory_id=memory_id, user_id=user_id, operation="sync") for memory_id in ids)
+    session.add_all(MemoryOutbox(memory_id=memory_id, user_id=user_id, operation=operation) for memory_id in ids)
 
 
 def live(user_id: str) -> tuple[ColumnElement[bool], ...]:

@@ -215,6 +215,16 @@ class Memory(Record):
     created_at: Mapped[float] = mapped_column(default=now)
 
 
+class MemoryVersion(Record):
+    """What a memory said before a correction."""
+
+    __tablename__ = "memory_versions"
+    memory_id: Mapped[str] = mapped_column(ForeignKey("memories.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(Text)
+    replaced_at: Mapped[float] = mapped_column(default=now)
+
+
 class Import(Record):
     """What came in together, and how each part of it fared."""
 
@@ -253,6 +263,7 @@ class MemoryOutbox(Record):
     memory_id: Mapped[str] = mapped_column(String(40), index=True)
     user_id: Mapped[str] = mapped_column(String(40))
     operation: Mapped[str] = mapped_column(String(8))
+    """sync, or replace where the memory says something else now, maybe in fewer parts."""
     attempts: Mapped[int] = mapped_column(default=0)
     not_before: Mapped[float] = mapped_column(default=0.0)
 

@@ -115,6 +115,17 @@ class Shelf:
         """About how much memory it takes."""
         return self._matrix.nbytes + sum(vectors.nbytes for _, vectors in self._fresh) + self._text_bytes
 
+    def says(self, memory_id: str) -> str | None:
+        """The text of a memory as it is here; None where it is not here."""
+        number = self._numbers.get(memory_id)
+        return None if number is None else self.entries[number].text
+
+    def clear(self) -> None:
+        """As if nothing had been put here."""
+        lock = self.lock
+        self.__dict__.update(Shelf().__dict__)
+        self.lock = lock
+
     def put(self, entry: Entry, vectors: Vectors | None) -> None:
         """Add a memory with its vectors [chunks, size], None while it has none, or take note of how it is now. Its
         text, its place and the vectors that it once had never change."""

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from api.auth import CurrentUser
 from api.keys import Caller
 from api.schemas import (
+    CorrectionIn,
     Done,
     FindingsOut,
     HitOut,
@@ -18,6 +19,7 @@ from api.schemas import (
     QueuedOut,
     ScopeIn,
     StoredOut,
+    VersionOut,
 )
 from api.state import AppState, State
 from personal_data.memory import NewMemory
@@ -43,9 +45,13 @@ def memories(
     state: AppState,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     before: Annotated[str | None, Query(max_length=40)] = None,
+    kind: Annotated[str | None, Query(max_length=16)] = None,
+    speaker: Annotated[str | None, Query(max_length=200)] = None,
+    holds: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
 ) -> list[MemoryOut]:
-    """The caller's memories, newest first; `before` is the last id of the page before."""
-    rows = state.memory.entries(caller.user_id, limit=limit, before=before)
+    """The caller's memories, newest first; `before` is the last id of the page before. Only those of a kind, of a
+    speaker, or that hold a text, where that is asked for."""
+    rows = state.memory.entries(caller.user_id, limit=limit, before=before, kind=kind, speaker=speaker, holds=holds)
     return [MemoryOut.model_validate(row) for row in rows]
 
 
@@ -58,6 +64,26 @@ def recall(
 ) -> list[HitOut]:
     """What the agent would recall for `q`, best first, and why."""
     return [HitOut.model_validate(hit) for hit in state.memory.recall(caller.user_id, q, k)]
+
+
+@router.put("/memories/{memory_id}")
+def correct(memory_id: str, body: CorrectionIn, caller: CurrentUser, state: AppState) -> Done:
+    """Let a memory say something else; what it said before is kept until it is forgotten."""
+    state.memory.correct(caller.user_id, memory_id, body.text)
+    return Done()
+
+
+@router.post("/memories/{memory_id}/undo")
+def undo(memory_id: str, caller: CurrentUser, state: AppState) -> Done:
+    """Take its last correction back."""
+    state.memory.take_back_correction(caller.user_id, memory_id)
+    return Done()
+
+
+@router.get("/memories/{memory_id}/history")
+def history(memory_id: str, caller: CurrentUser, state: AppState) -> list[VersionOut]:
+    """What a memory said before, oldest first."""
+    return [VersionOut.model_validate(row) for row in state.memory.history(caller.user_id, memory_id)]
 
 
 @router.put("/memories/{memory_id}/scope")

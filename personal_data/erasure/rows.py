@@ -40,6 +40,7 @@ from personal_data.records import (
 )
 
 MARK = "[erased by its owner]"
+from personal_data.versions import history
 
 
 @dataclass(slots=True)
@@ -76,6 +77,7 @@ def erase_memories(session: Session, owner: Owner, memory_ids: Sequence[str]) ->
         for source in row.sources
         if isinstance(source, str) and source.startswith("message:")
     }
+    erased.texts += [version.text for version in history(session, [row.id for row in rows])]
     for row in rows:
         if row.deleted_at is None:
             erased.took("memories", [row.text], row.created_at)

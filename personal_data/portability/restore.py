@@ -76,6 +76,7 @@ class _Restoring:
         self._result = Restored()
         self._prepare: dict[str, Callable[[Session, list[Row]], list[Row]]] = {
             "memories": self._memories,
+            "memory_versions": self._versions_of_memories,
             "grants": self._grants,
             "societies": self._societies,
             "debates": self._debates,
@@ -145,6 +146,13 @@ class _Restoring:
                 row["scope"] = PRIVATE
                 self._result.left_out["shared with a society that is not here: private now"] += 1
         return [row for row in batch if row["id"] not in forgotten]
+
+    def _versions_of_memories(self, session: Session, batch: list[Row]) -> list[Row]:
+        """Of memories that were not forgotten here since."""
+        ids = {row["memory_id"] for row in batch}
+        mine = Memory.user_id == self._owner.user_id, Memory.deleted_at.is_(None)
+        alive = set(session.scalars(select(Memory.id).where(*mine, Memory.id.in_(ids))))
+        return [row for row in batch if row["memory_id"] in alive]
 
     def _grants(self, _session: Session, batch: list[Row]) -> list[Row]:
         """A society that is not here may be somebody else's one day: what was granted to it is taken back."""

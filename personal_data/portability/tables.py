@@ -27,6 +27,7 @@ from personal_data.records import (
     Job,
     Member,
     Memory,
+    MemoryVersion,
     Position,
     Record,
     Rollout,
@@ -192,6 +193,13 @@ PARTS: tuple[Part, ...] = (
         mentions=frozenset({"sources", "thread"}),
         words={"kind": _words("fact", "turn", "document", "preference")},
         theirs=lambda owner: Memory.user_id == owner.user_id,
+    ),
+    Part(
+        "memory_versions",
+        MemoryVersion,
+        lambda owner: MemoryVersion.memory_id.in_(select(Memory.id).where(_live(owner))),
+        order=(MemoryVersion.memory_id, MemoryVersion.number),
+        refers={"memory_id": "memories"},
     ),
     Part(
         "messages",
