@@ -74,7 +74,7 @@ class Village:
                 accept(session, user_id=user.id, slug="moot")
 
     def teach(self, user: User, text: str, *, scope: str = "society:moot") -> str:
-        return self.memory.remember(user.id, [NewMemory(text, speaker=user.name, scope=scope)])[0]
+        return self.memory.remember(user.id, [NewMemory(text, speaker=user.name, scope=scope, named=True)])[0]
 
     def by_id(self, agent_id: str) -> PersonalAgent:
         with self.database.reading() as session:

@@ -38,9 +38,9 @@ from personal_data.records import (
     Verdict,
     now,
 )
+from personal_data.versions import history
 
 MARK = "[erased by its owner]"
-from personal_data.versions import history
 
 
 @dataclass(slots=True)
