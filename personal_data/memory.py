@@ -29,7 +29,7 @@ from personal_data.outbox import BATCH, REPLACE, Outbox, batches, live, take_tur
 from personal_data.ranking import DEPTH, Ranked, rank
 from personal_data.records import Import, ImportedMemory, MemoryVersion, User, new_id, now
 from personal_data.records import Memory as MemoryRow
-from personal_data.sensitive import kinds_of
+from personal_data.sensitive import kinds_of_memory
 from personal_data.settings import Settings, read_key
 from personal_data.sharing import PRIVATE, View, check_scope, view_of
 from personal_data.shelf import Entry, Shelf, Shelves
@@ -426,7 +426,7 @@ class Memory:
             sources=list(item.sources),
             thread=item.thread,
             own=item.own,
-            sensitive=sorted(kinds_of(item.text, own=item.own)),
+            sensitive=kinds_of_memory(item.text, kind=item.kind, own=item.own),
             named=item.named,
             embedding=None if vector is None else to_bytes(vector),
             embedding_model=None if vector is None else self._embedder.model,
@@ -482,7 +482,9 @@ class Memory:
                 continue
             vectors = from_bytes(row.embedding) if row.embedding and row.embedding_model == model else None
             at = row.created_at if row.event_at is None else row.event_at
-            kinds = kinds_of(row.text, own=row.own) if row.sensitive is None else row.sensitive
+            kinds = row.sensitive
+            if kinds is None:
+                kinds = kinds_of_memory(row.text, kind=row.kind, own=row.own)
             guard = frozenset[str]() if row.named else frozenset(kinds)
             shelf.put(Entry(row.id, row.text, row.speaker, row.kind, row.scope, row.thread, at, guard), vectors)
         shelf.revision = max([revision, *(row.revision for row in rows)])

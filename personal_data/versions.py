@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from personal_data.errors import Conflict
 from personal_data.records import Memory, MemoryVersion
-from personal_data.sensitive import kinds_of
+from personal_data.sensitive import kinds_of_memory
 
 
 def correct(session: Session, row: Memory, text: str) -> None:
@@ -61,7 +61,7 @@ def forget(session: Session, memory_ids: Sequence[str]) -> None:
 
 def _say(row: Memory, text: str) -> None:
     """What its owner shared by hand was another text: where this one is more sensitive, that consent is no more."""
-    before, kinds = kinds_of(row.text, own=row.own), kinds_of(text, own=row.own)
-    row.text, row.sensitive = text, sorted(kinds)
-    row.named = row.named and kinds <= before
+    before, kinds = (kinds_of_memory(said, kind=row.kind, own=row.own) for said in (row.text, text))
+    row.text, row.sensitive = text, kinds
+    row.named = row.named and set(kinds) <= set(before)
     row.embedding, row.embedding_model = None, None

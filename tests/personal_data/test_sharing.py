@@ -12,7 +12,7 @@ from personal_data.errors import InvalidInput, NotFound
 from personal_data.index import ChromaIndex
 from personal_data.memory import Memory, NewMemory
 from personal_data.records import now
-from personal_data.sensitive import HEALTH, MONEY, OTHERS
+from personal_data.sensitive import HEALTH, MONEY, PEOPLE
 from personal_data.sharing import grant, grants, withdraw
 from tests.personal_data.test_memory import AWAY, person
 
@@ -84,7 +84,7 @@ def test_what_others_said_needs_a_grant_by_name(memory: Memory, any_database: Da
     memory.remember(ada, [NewMemory("The boat is mine.", "Ben", scope=MOOT, own=False)])
     assert seen(memory, ada) == set()
     with any_database.session() as session:
-        grant(session, ada, MOOT, kinds=[OTHERS])
+        grant(session, ada, MOOT, kinds=[PEOPLE])
     assert seen(memory, ada) == {"The boat is mine."}
 
 
