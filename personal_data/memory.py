@@ -229,7 +229,7 @@ class Memory:
         with self._database.session() as session:
             revision = take_turn(session, user_id)
             row = self._owned(session, user_id, memory_id)
-            row.scope, row.named = check_scope(scope), True
+            row.scope, row.named = check_scope(scope), scope != PRIVATE
             tell(session, user_id, revision, [memory_id])
         self._outbox.drain(user_id)
 
@@ -485,8 +485,10 @@ class Memory:
             kinds = row.sensitive
             if kinds is None:
                 kinds = kinds_of_memory(row.text, kind=row.kind, own=row.own)
-            guard = frozenset[str]() if row.named else frozenset(kinds)
-            shelf.put(Entry(row.id, row.text, row.speaker, row.kind, row.scope, row.thread, at, guard), vectors)
+            entry = Entry(
+                row.id, row.text, row.speaker, row.kind, row.scope, row.thread, at, frozenset(kinds), row.named
+            )
+            shelf.put(entry, vectors)
         shelf.revision = max([revision, *(row.revision for row in rows)])
 
 
@@ -546,6 +548,7 @@ def bury(session: Session, user_id: str, revision: int, memory_ids: Sequence[str
     rows = session.scalars(select(MemoryRow).where(*live(user_id), MemoryRow.id.in_(memory_ids))).all()
     for row in rows:
         row.text, row.embedding, row.sources = "", None, []
+        row.sensitive, row.named = None, False
         row.content_sha256 = f"forgotten:{row.id}"
         row.deleted_at = now()
     forget_versions(session, [row.id for row in rows])

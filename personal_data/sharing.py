@@ -66,8 +66,10 @@ def view_of(session: Session, user_id: str, audience: str, *, at: float) -> View
     Raises:
         InvalidInput: no audience is called so.
     """
+    if check_scope(audience) == PRIVATE:
+        raise InvalidInput("an audience is a society or the public", param="audience")
     live = Grant.withdrawn_at.is_(None), or_(Grant.until.is_(None), Grant.until > at)
-    mine = Grant.user_id == user_id, Grant.audience.in_((PUBLIC, check_scope(audience)))
+    mine = Grant.user_id == user_id, Grant.audience.in_((PUBLIC, audience))
     grants = session.scalars(select(Grant).where(*mine, *live)).all()
     kinds = frozenset(kind for grant in grants if not grant.about for kind in grant.kinds)
     openings = tuple(

@@ -48,6 +48,8 @@ class Entry:
     """When it happened, or else when it was remembered."""
     guard: frozenset[str] = frozenset()
     """The sensitive kinds that keep it back."""
+    named: bool = False
+    """Whether its owner gave it its scope by hand: within that scope no kind keeps it back."""
 
 
 class _Coded:
@@ -92,6 +94,7 @@ class Shelf:
     _at: array[float] = field(default_factory=lambda: array("d"))
     _scopes: _Coded = field(default_factory=lambda: _Coded())
     _guards: _Coded = field(default_factory=lambda: _Coded())
+    _named: array[int] = field(default_factory=lambda: array("b"))
     _speakers: _Coded = field(default_factory=lambda: _Coded())
     lock: threading.Lock = field(default_factory=threading.Lock)
     _numbers: dict[str, int] = field(default_factory=dict)
@@ -135,6 +138,7 @@ class Shelf:
         self.entries[number] = entry
         self._scopes.set(number, entry.scope)
         self._guards.set(number, _SEPARATOR.join(sorted(entry.guard)))
+        self._named[number] = entry.named
         if vectors is not None and self.exact and number not in self._embedded:
             self._embedded.add(number)
             self._fresh.append((number, vectors))
@@ -149,6 +153,7 @@ class Shelf:
         self._at.append(math.nan if entry.at is None else entry.at)
         self._scopes.append(entry.scope)
         self._guards.append("")
+        self._named.append(False)
         self._speakers.append(entry.speaker)
         self.words.add(words(f"{_day(entry.at)} {entry.speaker} {entry.text}"))
         self._line_up(entry, number)
@@ -209,7 +214,7 @@ class Shelf:
         """Which of the live memories an audience may see; None is their owner."""
         if view is None:
             return self.alive
-        seen = self._scopes.are(view.scopes) & self.unguarded(view.kinds)
+        seen = self.in_scope(view) & (np.array(self._named, bool) | self.unguarded(view.kinds))
         for opening in view.openings:
             seen |= self._opened(opening) & self.unguarded(opening.kinds)
         found: Mask = seen & self.alive

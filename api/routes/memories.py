@@ -120,6 +120,7 @@ def _stored(state: State, caller: Caller, bodies: list[MemoryIn]) -> StoredOut:
             kind=body.kind,
             scope=body.scope,
             event_at=body.event_at,
+            own=body.speaker in (None, caller.name),
             named=body.scope is not None,
         )
         for body in bodies

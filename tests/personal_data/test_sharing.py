@@ -79,6 +79,19 @@ def test_what_its_owner_shares_by_hand_is_named(memory: Memory, any_database: Da
     assert seen(memory, ada, "public") == set()
 
 
+def test_naming_counts_within_the_scope_and_is_taken_back_with_it(memory: Memory, any_database: Database) -> None:
+    ada = person(any_database, "ada")
+    [kept] = memory.remember(ada, [NewMemory("I have boat asthma.", "Ada", scope="society:club", named=True)])
+    with any_database.session() as session:
+        grant(session, ada, MOOT, about=["boat"])
+    assert seen(memory, ada, "society:club") == {"I have boat asthma."}
+    assert seen(memory, ada) == set(), "the grant names no kind"
+    memory.set_scope(ada, kept, "private")
+    assert seen(memory, ada) == seen(memory, ada, "society:club") == set()
+    with pytest.raises(InvalidInput, match="audience"):
+        memory.recall(ada, "boat", 5, audience="private")
+
+
 def test_what_others_said_needs_a_grant_by_name(memory: Memory, any_database: Database) -> None:
     ada = person(any_database, "ada")
     memory.remember(ada, [NewMemory("The boat is mine.", "Ben", scope=MOOT, own=False)])
@@ -161,10 +174,10 @@ def test_recall_and_preview_show_what_the_rule_allows(
                     withdraw(session, owner, made.id)
 
     def allowed(text: str, scope: str, named: bool) -> bool:
-        kinds = set() if named else {kind for word, kind in KINDS.items() if word in text}
+        kinds = {kind for word, kind in KINDS.items() if word in text}
         live = [one for one in granted if one[0] in (audience, "public") and one[3] == "live"]
         general = {kind for _, about, named_kinds, _ in live if not about for kind in named_kinds}
-        if scope in (audience, "public") and kinds <= general:
+        if scope in (audience, "public") and (named or kinds <= general):
             return True
         return any(
             kinds <= set(named_kinds) and any(all(word in text for word in phrase.split()) for phrase in about)
