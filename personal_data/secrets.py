@@ -22,7 +22,7 @@ _TOKENS = (
     r"npm_[A-Za-z0-9]{36}",
     r"[sr]k_live_[A-Za-z0-9]{20,}",
     r"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}",
-    r"fm_[a-z0-9]{40,}",  # our own
+    r"fm_[0-9a-f]{12}_[0-9a-f]{40,}",  # our own
     r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",  # JSON web tokens
 )
 _SAID = r"password|passwd|passphrase|passcode|pass\s?phrase|pwd|pin|secret|api[ _-]?key|access[ _-]?token"

@@ -29,7 +29,8 @@ def bring(arguments: Namespace) -> int:
             raise InvalidInput(f"{path}: no such file or folder")
     with connect(arguments) as client:
         ended = [_bring(client, path, arguments) for path in arguments.paths]
-    show(arguments, ended, "")
+    if arguments.json:
+        show(arguments, ended, "")
     return 0 if all(one["state"] != "failed" for one in ended) else 1
 
 
@@ -170,7 +171,8 @@ def _show(found: Json) -> None:
         table.add_row(f"… {totals['parts'] - _ROWS:,} more", "", "", "", "", "")
     table.add_section()
     told = ", ".join(f"{count:,} {status}" for status, count in totals["statuses"].items())
-    table.add_row(f"{totals['parts']:,} parts", "", told, f"{totals['items']:,}", _day(totals["first"]),
+    parts_told = f"{totals['parts']:,} part{'' if totals['parts'] == 1 else 's'}"
+    table.add_row(parts_told, "", told, f"{totals['items']:,}", _day(totals["first"]),
                   _day(totals["last"]))  # fmt: skip
     console = Console()
     console.print(table, markup=False)

@@ -42,7 +42,7 @@ def shown_to(arguments: Namespace) -> None:
     """What an audience would see, newest first."""
     with connect(arguments) as client:
         shown = client.shown_to(arguments.audience, question=arguments.question)
-    lines = [f"{arguments.audience} would see {shown['count']:,} memories"]
+    lines = [f"{arguments.audience} would see {shown['count']:,} of your memories"]
     lines += [f"  {memory['speaker']}: {memory['text']}" for memory in shown["memories"]]
     if shown["count"] > len(shown["memories"]):
         lines.append(f"  … {shown['count'] - len(shown['memories']):,} more")

@@ -126,9 +126,9 @@ def _dated(front: dict[str, Any], file: File, options: Options) -> float | None:
 
 
 def _known_as(front: dict[str, Any]) -> str:
-    """Tags and other names of a note, in words."""
-    told = []
-    for name in ("title", "aliases", "tags"):
+    """Other names of a note, with its tags; tags alone tell nothing."""
+    told: list[str] = []
+    for name in ("title", "aliases", *(("tags",) if front.get("title") or front.get("aliases") else ())):
         value = front.get(name)
         values = value if isinstance(value, list) else [value]
         if words := [str(one) for one in values if isinstance(one, str | int | float) and str(one).strip()]:

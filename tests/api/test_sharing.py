@@ -27,7 +27,7 @@ def test_a_grant_is_seen_in_the_preview_until_it_is_withdrawn(
     assert "society:moot: about boat until 2999-02-01" in given
     commands.shown_to(asked(platform, audience="society:moot", question="Which colour has the boat?"))
     told = capsys.readouterr().out
-    assert "would see 2 memories" in told and told.count("My boat is green.") == 2
+    assert "would see 2 of your memories" in told and told.count("My boat is green.") == 2
     [one] = ada.client.grants()
     commands.withdraw(asked(platform, id=one["id"]))
     assert "(withdrawn)" in capsys.readouterr().out

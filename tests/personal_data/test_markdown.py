@@ -97,6 +97,10 @@ def test_front_matter_that_is_none_loses_nothing(front: str) -> None:
     assert ("My cat is called Miro.", True) in said(front + "\nMy cat is called Miro.\n")
 
 
+def test_tags_alone_are_no_memory() -> None:
+    assert said("---\ntags: [boat]\n---\nWe sailed.\n") == [("We sailed.", True)]
+
+
 def test_the_vaults_own_machinery_is_left_out() -> None:
     for name in (".obsidian/plugins/readme.md", "Templates/daily.md", ".trash/old.md"):
         [left] = read(markdown.claim, b"Text.", name)

@@ -15,6 +15,7 @@ SECRETS = {
     "access key": [
         "sk-proj-" + "aB3_" * 12, "sk-ant-" + "x9Y-" * 10, "ghp_" + "a1B2" * 9, "github_pat_" + "A1b2_" * 10,
         "AKIAIOSFODNN7EXAMPLE", "AIza" + "Sy0_-" * 7, "xoxb-123456789012-abcdefGHIJ", "glpat-" + "a1B2c" * 4,
+        "fm_cee13b4522ca_" + "77d792a4c349cf3e" * 4,
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
     ],
     "private key": [
