@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from personal_data.errors import InvalidInput, NotFound
+from personal_data.errors import Conflict, InvalidInput, NotFound
 from personal_data.records import ChatMessage, Conversation, Import, ImportedMemory, Memory
 
 Wish = dict[str, Any]
@@ -26,6 +26,7 @@ def read_wish(
     Raises:
         InvalidInput: not exactly one thing is named.
         NotFound: this owner has no such memory, or nothing from such a source.
+        Conflict: an import is running that may bring more from there.
     """
     if [memory is not None, source is not None, everything].count(True) != 1:
         raise InvalidInput("say what to erase: a memory, a source, or everything", param="memory")
@@ -40,6 +41,9 @@ def read_wish(
         wish = {"source": source}
         if not (_owned(session, user_id, source) or memories_of(session, user_id, wish)):
             raise NotFound(f"nothing comes from source {source[:100]!r}")
+        running = select(Import.id).where(Import.user_id == user_id, Import.state == "running")
+        if not _owned(session, user_id, source) and (busy := session.scalars(running.limit(1)).first()) is not None:
+            raise Conflict(f"import {busy} is running and may bring more: undo it, or wait for its end")
         return wish
     return {"everything": True}
 

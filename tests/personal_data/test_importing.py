@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from personal_data.database import Database
 from personal_data.embedding import HashingEmbedder
+from personal_data.erasure.targets import read_wish
 from personal_data.errors import Conflict, InvalidInput, NotFound
 from personal_data.importers.parsed import Options
 from personal_data.importing import Choice, Importing, begin, choose, imports
@@ -218,3 +219,17 @@ def test_a_long_text_becomes_several_memories(importing: Importing, any_database
     with any_database.reading() as session:
         rows = session.scalars(select(MemoryRow).where(MemoryRow.user_id == ada)).all()
         assert {(row.thread, row.event_at) for row in rows} == {("chatgpt:c1", 1_700_000_000.0)}
+
+
+def test_a_source_is_not_erased_while_an_import_may_bring_more_of_it(
+    importing: Importing, any_database: Database, tmp_path: Path
+) -> None:
+    ada = person(any_database, "ada")
+    importing._memory.remember(ada, [NewMemory("I sail.", "Ada", sources=("chatgpt:a.json#1",))])
+    import_id = start(importing, ada)
+    with any_database.reading() as session, pytest.raises(Conflict, match=import_id):
+        read_wish(session, ada, source="chatgpt:")
+    importing.run(ada, import_id, upload(tmp_path, {"a.json": chatgpt(("user", "I bake."))}))
+    with any_database.reading() as session:
+        assert read_wish(session, ada, source="chatgpt:") == {"source": "chatgpt:"}
+        assert read_wish(session, ada, source=import_id) == {"source": import_id}
