@@ -79,6 +79,7 @@ def fill(database: Database, owners: Sequence[str], each: int) -> None:
                 "scope": "private",
                 "thread": f"t{place // 20}",
                 "own": True,
+                "sensitive": [],
                 "sources": [],
                 "event_at": 1.6e9 + 3600 * place,
                 "embedding": to_bytes(vector[None]),

@@ -25,7 +25,7 @@ from personal_data.embedding import Embedder, EndpointEmbedder, Vectors, from_by
 from personal_data.errors import BackendError, ConfigurationError, Conflict, IndexUnavailable, InvalidInput, NotFound
 from personal_data.index import ChromaIndex, VectorIndex
 from personal_data.lexical import Scores
-from personal_data.outbox import BATCH, REPLACE, Outbox, batches, live, take_turn, tell
+from personal_data.outbox import BATCH, REPLACE, Outbox, batches, live, take_turn, tell, these
 from personal_data.ranking import DEPTH, Ranked, rank
 from personal_data.records import Import, ImportedMemory, MemoryVersion, User, new_id, now
 from personal_data.records import Memory as MemoryRow
@@ -183,15 +183,13 @@ class Memory:
                 kept = sorted(shelf.entries[number].guard - view.kinds)
                 hidden[f"sensitive: {', '.join(kept)}" if covered[number] else "private"] += 1
         page = sorted((memory_id for memory_id in ids if before is None or memory_id < before), reverse=True)[:limit]
-        query = select(MemoryRow).where(*live(user_id), MemoryRow.id.in_(page)).order_by(MemoryRow.id.desc())
+        query = select(MemoryRow).where(*these(user_id, page)).order_by(MemoryRow.id.desc())
         with self._database.reading() as session:
             return Shown(len(ids), session.scalars(query).all(), hidden)
 
     def _sourced(self, user_id: str, hits: Sequence[Hit]) -> list[Hit]:
         """With their sources, which no shelf holds; without those that were forgotten this very moment."""
-        query = select(MemoryRow.id, MemoryRow.sources).where(
-            *live(user_id), MemoryRow.id.in_([hit.id for hit in hits])
-        )
+        query = select(MemoryRow.id, MemoryRow.sources).where(*these(user_id, [hit.id for hit in hits]))
         with self._database.reading() as session:
             sources: dict[str, list[str]] = dict(session.execute(query).tuples().all())
         return [replace(hit, sources=tuple(sources[hit.id])) for hit in hits if hit.id in sources]
@@ -545,7 +543,7 @@ def pieces(text: str) -> list[str]:
 
 def bury(session: Session, user_id: str, revision: int, memory_ids: Sequence[str]) -> int:
     """Empty those of these memories that are alive and this owner's; how many they were."""
-    rows = session.scalars(select(MemoryRow).where(*live(user_id), MemoryRow.id.in_(memory_ids))).all()
+    rows = session.scalars(select(MemoryRow).where(*these(user_id, memory_ids))).all()
     for row in rows:
         row.text, row.embedding, row.sources = "", None, []
         row.sensitive, row.named = None, False

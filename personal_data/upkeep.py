@@ -20,7 +20,7 @@ from personal_data.database import Database
 from personal_data.embedding import from_bytes
 from personal_data.errors import IndexBroken
 from personal_data.index import VectorIndex, collection_name
-from personal_data.outbox import Outbox, live
+from personal_data.outbox import Outbox, live, these
 from personal_data.records import Memory as MemoryRow
 from personal_data.records import MemoryOutbox
 
@@ -88,7 +88,7 @@ class Upkeep:
         missed: list[str] = []
         for start in range(0, len(memory_ids), _ASKED_AT_ONCE):
             batch = memory_ids[start : start + _ASKED_AT_ONCE]
-            query = select(MemoryRow.id, MemoryRow.embedding).where(*live(owner), MemoryRow.id.in_(batch))
+            query = select(MemoryRow.id, MemoryRow.embedding).where(*these(owner, batch))
             with self._database.reading() as session:
                 rows = session.execute(query.where(MemoryRow.embedding.is_not(None))).tuples().all()
             if not rows:
