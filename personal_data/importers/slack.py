@@ -1,157 +1,121 @@
-"""Slack exports: a folder for each channel, in it a file for each day.
+"""Slack exports: a folder for each channel with a file for each day, under whatever names.
 
-Door: `claim`. A channel is one unit, read day by day; its name, and people's names, come from the lists at the export's
-root where they are there. An answer in a thread stands beside the thread. What the workspace's machinery says (joins,
-topics, bots) is left out. Nothing tells whose export it is.
+Door: `claim`. Days are known by their messages; lists of people and channels give the names, where the export has them
+(`slack_names.py`). A root and its replies are a thread of their own, everything else is the channel's. Nothing tells
+who of the speakers owns the export. Bots, notices of Slack (joins, topics, pins) and files without words are left out.
 """
 
 from __future__ import annotations
 
-import html
-import json
-import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence, Set
+from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
 from personal_data.errors import InvalidInput
+from personal_data.importers.folders import by_folder, title
 from personal_data.importers.jsonstream import TOO_LARGE, outline, values
 from personal_data.importers.parsed import Item, Options, Skipped, Unit
+from personal_data.importers.slack_names import Names, is_list, name_of
+from personal_data.importers.slack_text import plain
 from personal_data.importers.source import File
 from personal_data.importers.times import seconds
 
-_MESSAGE = frozenset({"item.type", "item.ts"})
-_LISTS = ("channels.json", "groups.json", "dms.json", "mpims.json")
-_PEOPLE = ("users.json", "org_users.json")
-_MAX_LIST = 64 * 2**20
-_SAID = (None, "thread_broadcast", "me_message", "file_share", "reply_broadcast")
-"""Subtypes that people's own messages have."""
-_REFERENCE = re.compile(r"<([@#!])([^<>|]*)(?:\|([^<>]*))?>|<([^<>|]+)(?:\|([^<>]*))?>")
+_MESSAGE = "message"
+_FIRST = ("item.type", "item.ts")
+"""A first message may be so long that its time stands beyond the head."""
+_SPOKEN = (None, "thread_broadcast", "me_message", "file_share")
+_SLACKBOT = "USLACKBOT"
+_NOBODY = "unknown person"
 
 
-@dataclass(slots=True)
-class _Names:
-    """What ids stand for, as far as the export tells."""
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """A file of one day; `at` is when its first message was written."""
 
-    people: dict[str, str] = field(default_factory=dict)
-    channels: dict[str, str] = field(default_factory=dict)
+    file: File
+    at: float
 
 
 def claim(files: Sequence[File], options: Options) -> list[Unit]:
-    """The channels; the lists of an export that has any go with the first."""
-    days = defaultdict(list)
+    """A unit for each channel."""
+    days, lists = {}, []
     for file in files:
-        if _is_day(file):
-            days[str(PurePosixPath(file.name).parent)].append(file)
-    roots = {str(PurePosixPath(folder).parent) for folder in days}
-    lists = [file for file in files if file.base in (*_LISTS, *_PEOPLE) and _parent(file) in roots]
-    names = _Names() if not days else _names(lists)
-    units = []
-    for number, (folder, found) in enumerate(sorted(days.items())):
-        ordered = sorted(found, key=lambda file: file.base)
-        taken = ordered if number else [*ordered, *lists]
-        channel = PurePosixPath(folder).name
-        name = names.channels.get(channel, channel)
-        units.append(Unit("slack", name, tuple(file.name for file in taken), partial(_read, ordered, channel, names)))
-    return units
+        found = outline(file)
+        if (day := _day(file, found)) is not None:
+            days[file.name] = day
+        elif is_list(found):
+            lists.append(file)
+    names = Names.of(lists) if days else Names()
+    return [
+        _unit(folder, sorted((days[file.name] for file in group), key=lambda day: (day.at, day.file.name)), names)
+        for folder, group in by_folder(day.file for day in days.values()).items()
+    ]
 
 
-def _parent(file: File) -> str:
-    return str(PurePosixPath(file.name).parent)
-
-
-def _is_day(file: File) -> bool:
-    """A list of messages, each with a type and a `ts`, in a folder of its own."""
-    return len(PurePosixPath(file.name).parts) > 1 and file.suffix == ".json" and outline(file) >= _MESSAGE
-
-
-def _names(lists: Sequence[File]) -> _Names:
-    names = _Names()
-    for file in lists:
-        for entry in _entries(file):
-            if file.base in _PEOPLE:
-                names.people[str(entry.get("id"))] = _called(entry)
-    for file in lists:
-        if file.base in _LISTS:
-            for entry in _entries(file):
-                members = [names.people.get(str(one), str(one)) for one in _list(entry.get("members"))]
-                told = entry.get("name") if file.base in ("channels.json", "groups.json") else ", ".join(members)
-                for key in ("id", "name"):
-                    names.channels[str(entry.get(key))] = str(told or entry.get("id"))
-    return names
-
-
-def _entries(file: File) -> list[dict[str, Any]]:
-    """Of a list at the root; none where it cannot be read: ids stand for names then."""
-    if file.size > _MAX_LIST:
-        return []
+def _day(file: File, found: Set[str]) -> _Day | None:
+    """A file that begins with a message, and when that was written; `found` is its outline."""
+    if "item.type" not in found:
+        return None
+    first: dict[str, Any] = {}
     try:
-        return [value for _, value in values(file, ("item",)) if isinstance(value, dict)]
-    except InvalidInput:
-        return []
+        with closing(values(file, _FIRST)) as entries:  # type: ignore[type-var]
+            for path, value in entries:
+                first.setdefault(path, value)
+                if first.get("item.type", _MESSAGE) != _MESSAGE:
+                    return None
+                if len(first) == len(_FIRST):
+                    return _Day(file, seconds(first["item.ts"]) or 0.0)
+    except InvalidInput:  # reading it tells what is wrong, if it is ours
+        return _Day(file, 0.0) if "item.type" in first or "item.ts" in found else None
+    return None
 
 
-def _called(user: dict[str, Any]) -> str:
-    profile = _dict(user.get("profile"))
-    named = (profile.get("real_name"), user.get("real_name"), profile.get("display_name"), user.get("name"))
-    return next((name for name in named if isinstance(name, str) and name.strip()), str(user.get("id"))).strip()
+def _unit(folder: str, days: Sequence[_Day], names: Names) -> Unit:
+    files = [day.file for day in days]
+    called = names.channel(PurePosixPath(folder).name) or PurePosixPath(folder).name or title(files)
+    thread = folder or files[0].name
+    return Unit("slack", called, (*(file.name for file in files), *names.files), partial(_read, files, thread, names))
 
 
-def _read(days: Sequence[File], channel: str, names: _Names) -> Iterator[Item | Skipped]:
-    for file in days:
+def _read(files: Sequence[File], thread: str, names: Names) -> Iterator[Item | Skipped]:
+    yield from names.broken
+    for file in files:
         for number, (_, message) in enumerate(values(file, ("item",)), 1):
-            yield from _message(f"{file.name}#{number}", channel, message, names)
+            yield _message(f"{file.name}#{number}", thread, message, names)
 
 
-def _message(source: str, channel: str, message: Any, names: _Names) -> Iterator[Item | Skipped]:
+def _message(source: str, thread: str, message: Any, names: Names) -> Item | Skipped:
     if not isinstance(message, dict):
-        yield Skipped(source, "larger than any message" if message is TOO_LARGE else "a broken message")
-        return
-    who, text = _speaker(message, names), _plain(message.get("text"), names)
-    if not who:
-        yield Skipped(source, "written by the workspace or a bot")
-    elif not text:
-        yield Skipped(source, "no words in it (files, reactions)")
-    else:
-        stamp = message.get("ts")
-        thread = message.get("thread_ts")
-        beside = f"{channel}/{thread}" if isinstance(thread, str) and thread else channel
-        yield Item(text, who, None, seconds(stamp), f"{source}/{json.dumps(stamp)[1:-1]}"[:300], beside)
+        return Skipped(source, "larger than any message" if message is TOO_LARGE else "a broken message")
+    if (reason := _left_out(message, names)) is not None:
+        return Skipped(source, reason)
+    text = plain(message.get("text"), names)
+    if not text:
+        return Skipped(source, "no words in it (files, an app's cards)")
+    root = message.get("thread_ts")
+    thread = f"{thread}/{root}" if isinstance(root, str) and root else thread
+    return Item(text, _speaker(message, names), None, seconds(message.get("ts")), source, thread)
 
 
-def _speaker(message: dict[str, Any], names: _Names) -> str:
-    """Who says it; nobody where it is machinery."""
-    user = message.get("user")
-    said = message.get("type") == "message" and message.get("subtype") in _SAID and not message.get("bot_id")
-    if not said or not isinstance(user, str):
-        return ""
-    profile = _dict(message.get("user_profile"))
-    return names.people.get(user) or (_called(profile | {"id": user}) if profile else user)
+def _left_out(message: dict[str, Any], names: Names) -> str | None:
+    """Why a message is not one that people wrote."""
+    subtype, user = message.get("subtype"), message.get("user")
+    if subtype == "bot_message" or message.get("bot_id") or user == _SLACKBOT:
+        return "written by a bot"
+    if isinstance(user, str) and user in names.bots:
+        return "written by a bot"
+    if subtype == "tombstone":
+        return "deleted"
+    if message.get("type") != _MESSAGE or subtype not in _SPOKEN or message.get("hidden"):
+        return "a notice of Slack (who joined, topics, pins)"
+    return None
 
 
-def _plain(text: object, names: _Names) -> str:
-    """Text without Slack's markup: references by name, links by what they are called."""
-    if not isinstance(text, str):
-        return ""
-
-    def named(match: re.Match[str]) -> str:
-        mark, target, label, link, called = match.groups()
-        if mark is None:
-            return str(called or link.removeprefix("mailto:"))
-        if mark == "!":
-            return "@" + (label or target.partition("^")[0]).lstrip("@")
-        known = names.people if mark == "@" else names.channels
-        return mark + str(label or known.get(target) or target)
-
-    return html.unescape(_REFERENCE.sub(named, text)).replace("\0", "").strip()
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _speaker(message: dict[str, Any], names: Names) -> str:
+    user, profile = message.get("user"), message.get("user_profile")
+    key = user if isinstance(user, str) else ""
+    told = name_of(profile) if isinstance(profile, dict) else None
+    return names.people.get(key) or told or key or _NOBODY

@@ -9,16 +9,25 @@ from typing import BinaryIO
 import pytest
 
 from personal_data.errors import InvalidInput
-from personal_data.importers import chatgpt, claude, mail, takeout, telegram, whatsapp
+from personal_data.importers import chatgpt, claude, mail, slack, takeout, telegram, whatsapp
 from personal_data.importers.parsed import Options
 from personal_data.importers.source import File
-from tests.personal_data import test_chatgpt, test_claude, test_mail, test_takeout, test_telegram, test_whatsapp
+from tests.personal_data import (
+    test_chatgpt,
+    test_claude,
+    test_mail,
+    test_slack,
+    test_takeout,
+    test_telegram,
+    test_whatsapp,
+)
 from tests.personal_data.exported import Claim, file_of
 
 DOORS: dict[str, Claim] = {
     "chatgpt": chatgpt.claim,
     "claude": claude.claim,
     "telegram": telegram.claim,
+    "slack": slack.claim,
     "takeout": takeout.claim,
     "whatsapp": whatsapp.claim,
     "mail": mail.claim,
@@ -32,8 +41,11 @@ EXPORTS = [
     ("telegram", json.dumps(test_telegram.chat(*test_telegram.MESSAGES)).encode()),
     ("whatsapp", test_whatsapp.ANDROID.encode()),
     ("whatsapp", test_whatsapp.ANDROID.encode("utf-16")),
+    ("slack", json.dumps(test_slack.MESSAGES).encode()),
+    ("slack", json.dumps(test_slack.MESSAGES).encode("utf-16")),
+    ("takeout", json.dumps(test_takeout.NOTE).encode()),
     ("takeout", json.dumps(test_takeout.CHAT).encode()),
-    ("mail", test_mail.BOX.encode()),
+    ("mail", test_mail.MBOX),
 ]
 
 
@@ -43,9 +55,9 @@ def test_each_format_takes_its_own_files_under_any_name(name: str) -> None:
     for door, claim in DOORS.items():
         units = claim(files, Options())
         assert {unit.format for unit in units} == {door}
-        assert [unit.name for unit in units] == [
-            file.name for file, (format_, _) in zip(files, EXPORTS, strict=True) if format_ == door
-        ]
+        assert sorted(unit.files for unit in units) == sorted(
+            (file.name,) for file, (format_, _) in zip(files, EXPORTS, strict=True) if format_ == door
+        )
 
 
 def test_a_file_that_cannot_be_opened_is_left_alone() -> None:
@@ -60,9 +72,10 @@ LARGE = {
     "chatgpt": json.dumps(test_chatgpt.EXPORT * 2000).encode(),
     "claude": json.dumps(test_claude.EXPORT * 2000).encode(),
     "telegram": json.dumps(test_telegram.chat(*test_telegram.MESSAGES * 2000)).encode(),
-    "takeout": json.dumps({"messages": test_takeout.CHAT["messages"] * 2000}).encode(),
+    "slack": json.dumps(test_slack.MESSAGES * 2000).encode(),
+    "takeout": json.dumps({"messages": test_takeout.MESSAGES * 2000}).encode(),
     "whatsapp": test_whatsapp.ANDROID.encode() * 5000,
-    "mail": test_mail.BOX.encode() * 2000,
+    "mail": (test_mail.MBOX + b"\n\n") * 2000,
 }
 
 
