@@ -67,7 +67,10 @@ class _Coded:
 
     def are(self, texts: Iterable[str]) -> Mask:
         """Which of them are one of these texts."""
-        return np.isin(np.array(self._values), [self.codes[text] for text in texts if text in self.codes])
+        wanted = np.zeros(len(self.codes) + 1, bool)  # one more, so that there is one
+        wanted[[self.codes[text] for text in texts if text in self.codes]] = True
+        found: Mask = wanted[np.array(self._values)]
+        return found
 
     def where(self, condition: Callable[[str], bool]) -> Mask:
         """Which of them are of a kind."""
@@ -76,7 +79,8 @@ class _Coded:
     def found(self, among: Mask) -> list[str]:
         """The different ones among these."""
         texts = list(self.codes)
-        return [texts[code] for code in np.unique(np.array(self._values)[among])]
+        counts = np.bincount(np.array(self._values)[among], minlength=len(texts))
+        return [texts[code] for code in np.flatnonzero(counts)]
 
 
 @dataclass(eq=False)
