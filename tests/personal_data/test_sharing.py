@@ -129,7 +129,7 @@ def test_grants_are_their_owners_and_say_something(any_database: Database) -> No
                 grant(session, ada, audience, about=about, kinds=kinds)
 
 
-TEXTS = ("boat green", "boat salary", "boat allergy", "boat salary allergy", "boat green allergy")
+TEXTS = ("my boat green", "my boat salary", "my boat allergy", "my boat salary allergy", "my boat green allergy")
 KINDS = {"salary": MONEY, "allergy": HEALTH}
 MEMORIES = st.lists(
     st.tuples(st.sampled_from(TEXTS), st.sampled_from(["private", MOOT, "society:other", "public"]), st.booleans()),

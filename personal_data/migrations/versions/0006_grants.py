@@ -28,5 +28,5 @@ def upgrade() -> None:
     op.create_index("ix_grants_user_id", "grants", ["user_id"])
     op.add_column("memories", sa.Column("sensitive", sa.JSON(), nullable=True))
     op.add_column("memories", sa.Column("named", sa.Boolean(), nullable=False, server_default=sa.false()))
-    # Whatever is shared by now was shared by hand, one by one.
-    op.execute("UPDATE memories SET named = (scope <> 'private')")
+    # Whatever is shared by now was shared by hand, one by one, but for what an import brought.
+    op.execute("UPDATE memories SET named = (scope <> 'private' AND NOT imported)")
