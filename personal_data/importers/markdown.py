@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -23,6 +24,10 @@ SUFFIXES = (".md", ".markdown", ".mdown")
 _MACHINERY = (".obsidian", ".trash", ".git", "templates", "_templates")
 _MAX_FRONT = 500
 """Lines of front matter; what is longer is text."""
+_MAX_YAML = 20_000
+"""Characters of front matter that are read as YAML."""
+_NO_YAML = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What PyYAML raises beside its own errors, over a date of month 13 or a value that is not of the type it names."""
 _DATES = ("date", "created", "created_at", "creation date", "updated", "modified")
 _SHORT = 4
 """A list whose items have fewer words is one thing: what to buy, who was there."""
@@ -107,19 +112,23 @@ def _chained(taken: list[tuple[int, str]], rest: Iterator[tuple[int, str]]) -> I
 
 
 def _yaml(text: str) -> dict[str, Any] | None:
+    """What front matter says; None where it is no YAML. One with references is none: they unfold without end."""
     import yaml
 
+    if len(text) > _MAX_YAML:
+        return None
     try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            return None
         front = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):  # a date of month 13 is a ValueError
+    except (yaml.YAMLError, *_NO_YAML):
         return None
     return front if isinstance(front, dict) else {} if front is None else None
 
 
 def _dated(front: dict[str, Any], file: File, options: Options) -> float | None:
     for name in _DATES:
-        value = front.get(name)
-        if (at := iso(str(value)) if value is not None else None) is not None:
+        if (at := iso(_word(front.get(name)))) is not None:
             return at
     day = named_day(file.base)
     return None if day is None else local(day, zone(options))
@@ -130,10 +139,16 @@ def _known_as(front: dict[str, Any]) -> str:
     told: list[str] = []
     for name in ("title", "aliases", *(("tags",) if front.get("title") or front.get("aliases") else ())):
         value = front.get(name)
-        values = value if isinstance(value, list) else [value]
-        if words := [str(one) for one in values if isinstance(one, str | int | float) and str(one).strip()]:
+        if words := [word for one in (value if isinstance(value, list) else [value]) if (word := _word(one))]:
             told.append(f"{name}: {', '.join(words)}")
     return "; ".join(told)[:_MAX_BLOCK]
+
+
+def _word(value: object) -> str:
+    """A value of front matter as text that can be stored; "" for what is none, or a number beyond any name's."""
+    if not isinstance(value, str | int | float | date) or (isinstance(value, int) and value.bit_length() > 64):
+        return ""
+    return str(value).replace("\0", "").encode(errors="replace").decode().strip()
 
 
 def _blocks(found: Iterator[tuple[int, str]]) -> Iterator[_Block]:

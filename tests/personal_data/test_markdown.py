@@ -101,6 +101,31 @@ def test_tags_alone_are_no_memory() -> None:
     assert said("---\ntags: [boat]\n---\nWe sailed.\n") == [("We sailed.", True)]
 
 
+@pytest.mark.parametrize(
+    "front",
+    ["a: !!bool b", "a: !!timestamp b", "a: !!int ''", "a: !!float b", f"title: 0x{'f' * 5000}",
+     f"date: 0x{'f' * 5000}", 'title: "\\ud800\\0"', "tags: [&a [*a]]", "tags: " + "[" * 10_000, "? [a]\n: b"],
+)  # fmt: skip
+def test_front_matter_that_means_harm_is_read_over(front: str) -> None:
+    found = until_fault(markdown.claim, f"---\n{front}\n---\nMy cat is called Miro.\n".encode(), name="a.md")
+    assert isinstance(found[-1], Item) and found[-1].text == "My cat is called Miro."
+
+
+@pytest.mark.parametrize("level", ["[{}]", "{{<<: [{}]}}"])
+def test_references_that_unfold_without_end_are_not_followed(level: str) -> None:
+    """Eight levels of ten references each: a hundred million values, in a kilobyte."""
+    levels = [f"a{up}: &a{up} " + level.format(", ".join([f"*a{up - 1}"] * 10)) for up in range(1, 9)]
+    front = "\n".join(["---", "a0: &a0 {k: v}", *levels, "date: *a8", "---"])
+    assert ("My cat is called Miro.", True) in said(front + "\nMy cat is called Miro.\n")
+
+
+def test_values_of_front_matter_become_words() -> None:
+    front = "---\ntitle: 1984\naliases: [2024-05-01, 1.5, {a: b}, ' ']\ncreated: 2024-05-01\n---\nText."
+    [known, text] = read(markdown.claim, front.encode(), "a.md")
+    assert isinstance(known, Item) and known.text == "title: 1984; aliases: 2024-05-01, 1.5"
+    assert isinstance(text, Item) and text.at == DAY
+
+
 def test_the_vaults_own_machinery_is_left_out() -> None:
     for name in (".obsidian/plugins/readme.md", "Templates/daily.md", ".trash/old.md"):
         [left] = read(markdown.claim, b"Text.", name)
