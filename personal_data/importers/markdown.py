@@ -2,7 +2,8 @@
 
 Door: `claim`. Notes are their owner's own words; what stands in a block quote is somebody else's. The headings above a
 paragraph (from the second level on: the first is the note's title) are put before it, so that it can be found by them.
-A list of short words stays together. Code, comments, embedded files and the vault's own machinery are left out.
+A list of short words stays together. The cards of a canvas that hold text are notes too. Code, comments, embedded files
+and the vault's own machinery are left out.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from personal_data.importers.decoding import is_text, lines
+from personal_data.importers.jsonstream import TOO_LARGE, outline, values
 from personal_data.importers.parsed import Item, Options, Skipped, Unit
 from personal_data.importers.source import File
 from personal_data.importers.times import iso, local, named_day, zone
 
+_CANVAS = ".canvas"
 SUFFIXES = (".md", ".markdown", ".mdown")
 _MACHINERY = (".obsidian", ".trash", ".git", "templates", "_templates")
 _MAX_FRONT = 500
@@ -70,7 +73,7 @@ def claim(files: Sequence[File], options: Options) -> list[Unit]:
     return [
         Unit("markdown", file.name, (file.name,), partial(_read, file, options))
         for file in files
-        if file.suffix in SUFFIXES and is_text(file)
+        if (file.suffix in SUFFIXES and is_text(file)) or (file.suffix == _CANVAS and "nodes" in outline(file))
     ]
 
 
@@ -78,17 +81,33 @@ def _read(file: File, options: Options) -> Iterator[Item | Skipped]:
     if machinery := set(PurePosixPath(file.name.lower()).parts[:-1]) & set(_MACHINERY):
         yield Skipped(file.name, f"in a folder that holds no notes ({min(machinery)})")
         return
+    if file.suffix == _CANVAS:
+        yield from _cards(file, _dated({}, file, options))
+        return
     front, body = _front(lines(file))
     at = _dated(front, file, options)
     if known := _known_as(front):
         yield Item(known, "", True, at, f"{file.name}#front", file.name, "document")
     for block in _blocks(body):
-        if block.kind == "code":
-            yield Skipped(f"{file.name}#L{block.line}", "code")
-            continue
-        for text in _texts(block):
-            own = block.kind != "quote"
-            yield Item(text, "", own, at, f"{file.name}#L{block.line}", file.name, "document")
+        yield from _items(block, at, f"{file.name}#L{block.line}", file.name)
+
+
+def _items(block: _Block, at: float | None, source: str, thread: str) -> Iterator[Item | Skipped]:
+    if block.kind == "code":
+        yield Skipped(source, "code")
+        return
+    for text in _texts(block):
+        yield Item(text, "", block.kind != "quote", at, source, thread, "document")
+
+
+def _cards(file: File, at: float | None) -> Iterator[Item | Skipped]:
+    """The texts on a canvas (JSON Canvas 1.0); its other cards show files and pages, which it has no words of."""
+    for place, (_, card) in enumerate(values(file, {"nodes.item"}), 1):
+        if card is TOO_LARGE:
+            yield Skipped(f"{file.name}#{place}", "a card larger than any text")
+        elif isinstance(card, dict) and card.get("type") == "text" and isinstance(card.get("text"), str):
+            for block in _blocks(enumerate(_storable(card["text"]).splitlines(), 1)):
+                yield from _items(block, at, f"{file.name}#{place}", file.name)
 
 
 def _front(found: Iterator[tuple[int, str]]) -> tuple[dict[str, Any], Iterator[tuple[int, str]]]:
@@ -148,7 +167,12 @@ def _word(value: object) -> str:
     """A value of front matter as text that can be stored; "" for what is none, or a number beyond any name's."""
     if not isinstance(value, str | int | float | date) or (isinstance(value, int) and value.bit_length() > 64):
         return ""
-    return str(value).replace("\0", "").encode(errors="replace").decode().strip()
+    return _storable(str(value)).strip()
+
+
+def _storable(text: str) -> str:
+    """Without what UTF-8 or a database cannot hold."""
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _blocks(found: Iterator[tuple[int, str]]) -> Iterator[_Block]:
