@@ -2,7 +2,8 @@
 
 Door: `claim`. Notes are their owner's own words; what stands in a block quote is somebody else's. The headings above a
 paragraph (from the second level on: the first is the note's title) are put before it, so that it can be found by them.
-A list of short words stays together. Code, comments, embedded files and the vault's own machinery are left out.
+A list of short words stays together. The cards of a canvas that hold text are notes too. Code, comments, embedded files
+and the vault's own machinery are left out.
 """
 
 from __future__ import annotations
@@ -10,19 +11,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from personal_data.importers.decoding import is_text, lines
+from personal_data.importers.jsonstream import TOO_LARGE, outline, values
 from personal_data.importers.parsed import Item, Options, Skipped, Unit
 from personal_data.importers.source import File
 from personal_data.importers.times import iso, local, named_day, zone
 
+_CANVAS = ".canvas"
 SUFFIXES = (".md", ".markdown", ".mdown")
 _MACHINERY = (".obsidian", ".trash", ".git", "templates", "_templates")
 _MAX_FRONT = 500
 """Lines of front matter; what is longer is text."""
+_MAX_YAML = 20_000
+"""Characters of front matter that are read as YAML."""
+_NO_YAML = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What PyYAML raises beside its own errors, over a date of month 13 or a value that is not of the type it names."""
 _DATES = ("date", "created", "created_at", "creation date", "updated", "modified")
 _SHORT = 4
 """A list whose items have fewer words is one thing: what to buy, who was there."""
@@ -65,7 +73,7 @@ def claim(files: Sequence[File], options: Options) -> list[Unit]:
     return [
         Unit("markdown", file.name, (file.name,), partial(_read, file, options))
         for file in files
-        if file.suffix in SUFFIXES and is_text(file)
+        if (file.suffix in SUFFIXES and is_text(file)) or (file.suffix == _CANVAS and "nodes" in outline(file))
     ]
 
 
@@ -73,17 +81,33 @@ def _read(file: File, options: Options) -> Iterator[Item | Skipped]:
     if machinery := set(PurePosixPath(file.name.lower()).parts[:-1]) & set(_MACHINERY):
         yield Skipped(file.name, f"in a folder that holds no notes ({min(machinery)})")
         return
+    if file.suffix == _CANVAS:
+        yield from _cards(file, _dated({}, file, options))
+        return
     front, body = _front(lines(file))
     at = _dated(front, file, options)
     if known := _known_as(front):
         yield Item(known, "", True, at, f"{file.name}#front", file.name, "document")
     for block in _blocks(body):
-        if block.kind == "code":
-            yield Skipped(f"{file.name}#L{block.line}", "code")
-            continue
-        for text in _texts(block):
-            own = block.kind != "quote"
-            yield Item(text, "", own, at, f"{file.name}#L{block.line}", file.name, "document")
+        yield from _items(block, at, f"{file.name}#L{block.line}", file.name)
+
+
+def _items(block: _Block, at: float | None, source: str, thread: str) -> Iterator[Item | Skipped]:
+    if block.kind == "code":
+        yield Skipped(source, "code")
+        return
+    for text in _texts(block):
+        yield Item(text, "", block.kind != "quote", at, source, thread, "document")
+
+
+def _cards(file: File, at: float | None) -> Iterator[Item | Skipped]:
+    """The texts on a canvas (JSON Canvas 1.0); its other cards show files and pages, which it has no words of."""
+    for place, (_, card) in enumerate(values(file, {"nodes.item"}), 1):
+        if card is TOO_LARGE:
+            yield Skipped(f"{file.name}#{place}", "a card larger than any text")
+        elif isinstance(card, dict) and card.get("type") == "text" and isinstance(card.get("text"), str):
+            for block in _blocks(enumerate(_storable(card["text"]).splitlines(), 1)):
+                yield from _items(block, at, f"{file.name}#{place}", file.name)
 
 
 def _front(found: Iterator[tuple[int, str]]) -> tuple[dict[str, Any], Iterator[tuple[int, str]]]:
@@ -107,19 +131,23 @@ def _chained(taken: list[tuple[int, str]], rest: Iterator[tuple[int, str]]) -> I
 
 
 def _yaml(text: str) -> dict[str, Any] | None:
+    """What front matter says; None where it is no YAML. One with references is none: they unfold without end."""
     import yaml
 
+    if len(text) > _MAX_YAML:
+        return None
     try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            return None
         front = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):  # a date of month 13 is a ValueError
+    except (yaml.YAMLError, *_NO_YAML):
         return None
     return front if isinstance(front, dict) else {} if front is None else None
 
 
 def _dated(front: dict[str, Any], file: File, options: Options) -> float | None:
     for name in _DATES:
-        value = front.get(name)
-        if (at := iso(str(value)) if value is not None else None) is not None:
+        if (at := iso(_word(front.get(name)))) is not None:
             return at
     day = named_day(file.base)
     return None if day is None else local(day, zone(options))
@@ -130,10 +158,21 @@ def _known_as(front: dict[str, Any]) -> str:
     told: list[str] = []
     for name in ("title", "aliases", *(("tags",) if front.get("title") or front.get("aliases") else ())):
         value = front.get(name)
-        values = value if isinstance(value, list) else [value]
-        if words := [str(one) for one in values if isinstance(one, str | int | float) and str(one).strip()]:
+        if words := [word for one in (value if isinstance(value, list) else [value]) if (word := _word(one))]:
             told.append(f"{name}: {', '.join(words)}")
     return "; ".join(told)[:_MAX_BLOCK]
+
+
+def _word(value: object) -> str:
+    """A value of front matter as text that can be stored; "" for what is none, or a number beyond any name's."""
+    if not isinstance(value, str | int | float | date) or (isinstance(value, int) and value.bit_length() > 64):
+        return ""
+    return _storable(str(value)).strip()
+
+
+def _storable(text: str) -> str:
+    """Without what UTF-8 or a database cannot hold."""
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _blocks(found: Iterator[tuple[int, str]]) -> Iterator[_Block]:

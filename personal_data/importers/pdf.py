@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,9 @@ MAX_BYTES = 100 * 2**20
 """A document is read from memory."""
 _MAX_PAGES = 5_000
 _MAX_PAGE = 200_000
-"""Characters of a page; a page of print has 5,000."""
+"""Characters of a page; a page of print has 5,000. pypdf takes time with their square."""
+_SHOWING = (b"Tj", b"TJ", b"'", b'"')
+"""The operators that show text."""
 _AIM = 1_000
 """About as long as an item should be: paragraphs are not marked in a PDF, so lines are joined up to here."""
 _BROKEN = (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, ArithmeticError, LookupError)
@@ -40,10 +42,15 @@ def _is_ours(file: File) -> bool:
         return False
 
 
+class _LongPage(Exception):
+    """More text on a page than is read."""
+
+
 def _read(file: File) -> Iterator[Item | Skipped]:
     import pypdf
-    from pypdf.errors import PyPdfError
+    from pypdf.errors import DependencyError, DeprecationError, PyPdfError
 
+    broken = (PyPdfError, DeprecationError, RuntimeError, OSError, MemoryError, *_BROKEN)
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it warns of every fault that it can bear
     with file.open() as stream:
         content = stream.read(MAX_BYTES + 1)
@@ -55,15 +62,39 @@ def _read(file: File) -> Iterator[Item | Skipped]:
             raise InvalidInput(f"{file.name}: locked with a password; save it without one", param="file")
         pages = min(len(document.pages), _MAX_PAGES)
         at = _made(document)
-    except (PyPdfError, RuntimeError, OSError, MemoryError, *_BROKEN) as error:
+    except DependencyError as error:  # AES, which needs a library that we do without
+        raise InvalidInput(
+            f"{file.name}: locked in a way that we cannot open; save it unlocked", param="file"
+        ) from error
+    except broken as error:
         raise InvalidInput(f"{file.name}: a broken PDF ({_told(error)})", param="file") from error
     for number in range(pages):
         try:
-            text = document.pages[number].extract_text()[:_MAX_PAGE]
-        except (PyPdfError, RuntimeError, OSError, MemoryError, *_BROKEN) as error:
+            text = document.pages[number].extract_text(visitor_operand_before=_counting())
+        except _LongPage:
+            yield Skipped(f"{file.name}#p{number + 1}", f"a page with more than {_MAX_PAGE:,} characters")
+            continue
+        except (DependencyError, *broken) as error:
             yield Skipped(f"{file.name}#p{number + 1}", f"a broken page ({type(error).__name__})")
             continue
         yield from _page(file.name, number + 1, text, at)
+    if len(document.pages) > pages:
+        yield Skipped(f"{file.name}#p{pages + 1}", f"pages beyond the first {_MAX_PAGES:,}; split the document")
+
+
+def _counting() -> Callable[[Any, Any, Any, Any], None]:
+    """Looks at each operation before it is carried out, and ends a page that shows too much."""
+    shown = 0
+
+    def count(operator: bytes, operands: Sequence[Any], *_: Any) -> None:
+        nonlocal shown
+        if operator in _SHOWING:
+            strings = operands[0] if operator == b"TJ" and operands else operands
+            shown += 1 + sum(len(one) for one in strings if isinstance(one, str | bytes))
+            if shown > _MAX_PAGE:
+                raise _LongPage
+
+    return count
 
 
 def _made(document: Any) -> float | None:

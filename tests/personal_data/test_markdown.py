@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from personal_data.errors import InvalidInput
 from personal_data.importers import markdown, plaintext
 from personal_data.importers.parsed import Item, Options, Skipped
-from tests.personal_data.exported import cuts, file_of, flips, read, until_fault
+from tests.personal_data.exported import cuts, depth_bombs, file_of, flips, read, until_fault
 
 NOTE = """---
 title: My notes
@@ -99,6 +99,54 @@ def test_front_matter_that_is_none_loses_nothing(front: str) -> None:
 
 def test_tags_alone_are_no_memory() -> None:
     assert said("---\ntags: [boat]\n---\nWe sailed.\n") == [("We sailed.", True)]
+
+
+@pytest.mark.parametrize(
+    "front",
+    ["a: !!bool b", "a: !!timestamp b", "a: !!int ''", "a: !!float b", f"title: 0x{'f' * 5000}",
+     f"date: 0x{'f' * 5000}", 'title: "\\ud800\\0"', "tags: [&a [*a]]", "tags: " + "[" * 10_000, "? [a]\n: b"],
+)  # fmt: skip
+def test_front_matter_that_means_harm_is_read_over(front: str) -> None:
+    found = until_fault(markdown.claim, f"---\n{front}\n---\nMy cat is called Miro.\n".encode(), name="a.md")
+    assert isinstance(found[-1], Item) and found[-1].text == "My cat is called Miro."
+
+
+@pytest.mark.parametrize("level", ["[{}]", "{{<<: [{}]}}"])
+def test_references_that_unfold_without_end_are_not_followed(level: str) -> None:
+    """Eight levels of ten references each: a hundred million values, in a kilobyte."""
+    levels = [f"a{up}: &a{up} " + level.format(", ".join([f"*a{up - 1}"] * 10)) for up in range(1, 9)]
+    front = "\n".join(["---", "a0: &a0 {k: v}", *levels, "date: *a8", "---"])
+    assert ("My cat is called Miro.", True) in said(front + "\nMy cat is called Miro.\n")
+
+
+def test_values_of_front_matter_become_words() -> None:
+    front = "---\ntitle: 1984\naliases: [2024-05-01, 1.5, {a: b}, ' ']\ncreated: 2024-05-01\n---\nText."
+    [known, text] = read(markdown.claim, front.encode(), "a.md")
+    assert isinstance(known, Item) and known.text == "title: 1984; aliases: 2024-05-01, 1.5"
+    assert isinstance(text, Item) and text.at == DAY
+
+
+CANVAS = rb"""{"nodes":[
+    {"id":"a","x":0,"y":0,"type":"text","text":"## Trip\n\nWe sail to [[Riga|Riga town]].\n\n> Far!"},
+    {"id":"b","type":"file","file":"Riga.md"},{"id":"c","type":"link","url":"https://example.org"},
+    {"id":"d","type":"group","label":"Plans"},{"id":"e","type":"text","text":"Take \ud800bread\u0000."}],
+    "edges":[{"id":"f","fromNode":"a","toNode":"b"}]}"""
+
+
+def test_the_texts_of_a_canvas_are_notes() -> None:
+    assert read(markdown.claim, CANVAS, "2024-05-01.canvas", Options(timezone="UTC")) == [
+        Item(text, "", own, DAY, f"2024-05-01.canvas#{place}", "2024-05-01.canvas", "document")
+        for text, own, place in [
+            ("Trip: We sail to Riga town.", True, 1), ("Trip: Far!", False, 1), ("Take ?bread.", True, 5)
+        ]
+    ]  # fmt: skip
+
+
+def test_damaged_canvases_give_our_error_or_items() -> None:
+    for content in cuts(CANVAS) + flips(CANVAS) + depth_bombs(b'{"nodes":['):
+        until_fault(markdown.claim, content, name="a.canvas")
+    for content in (b"{}", b"[1]", b"nodes", b"", b"\0"):
+        assert markdown.claim([file_of(content, "a.canvas")], Options()) == []
 
 
 def test_the_vaults_own_machinery_is_left_out() -> None:

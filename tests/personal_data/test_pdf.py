@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 
 import pytest
 
@@ -79,6 +80,55 @@ def test_a_lock_without_a_password_opens() -> None:
     locked = io.BytesIO()
     writer.write(locked)
     assert [entry.text for entry in read(pdf.claim, locked.getvalue()) if isinstance(entry, Item)][-1] == "The end."
+
+
+def test_a_lock_that_we_have_no_key_tool_for_is_told() -> None:
+    """AES-256, as most programs lock today: its numbers are made up, for pypdf says no before it looks at them."""
+    numbers = " ".join(
+        f"/{name} <{'11' * size}>" for name, size in {"O": 48, "U": 48, "OE": 32, "UE": 32, "Perms": 16}.items()
+    )
+    filters = "/CF << /StdCF << /CFM /AESV3 /Length 32 >> >> /StmF /StdCF /StrF /StdCF"
+    lock = f"/ID [<00> <00>] /Encrypt << /Filter /Standard /V 5 /R 6 /Length 256 /P -4 {numbers} {filters} >>"
+    told = fault(pdf.claim, WHOLE.replace(b"trailer << ", f"trailer << {lock} ".encode()))
+    assert "locked" in told and "save it" in told
+
+
+def compressed(stream: bytes, filters: bytes = b"/FlateDecode") -> bytes:
+    """A page of this content, packed, before a page as always."""
+    packed = zlib.compress(stream, 9)
+    first, rest = document(["@"], ["The end."]).split(b"<< /Length ", 1)
+    rest = rest[rest.index(b"endstream") :]
+    return b"%b<< /Length %d /Filter %b >>\nstream\n%b\n%b" % (first, len(packed), filters, packed, rest)
+
+
+@pytest.mark.parametrize(
+    ("stream", "reason"),
+    [
+        (b"BT /F1 12 Tf " + b"(aaaaaaaa) Tj " * 300_000 + b"ET", "more than 200,000 characters"),
+        (b"BT /F1 12 Tf " + b"[(aaaaaaaa) 3 (aaaaaaa)] TJ " * 20_000 + b"ET", "more than 200,000 characters"),
+        (b"BT /F1 12 Tf " + b"() ' " * 300_000 + b"ET", "more than 200,000 characters"),
+        (b" " * 80_000_000, "a broken page (LimitReachedError)"),
+    ],
+)
+def test_a_page_that_unpacks_without_end_is_left_out(stream: bytes, reason: str) -> None:
+    content = compressed(stream)
+    assert len(content) < 100_000
+    [left, end] = read(pdf.claim, content, "a.pdf")
+    assert left == Skipped("a.pdf#p1", f"a page with {reason}" if "more" in reason else reason)
+    assert isinstance(end, Item) and end.text == "The end."
+
+
+def test_a_packed_page_is_read() -> None:
+    stream = b"BT /F1 12 Tf 72 720 Td (My cat) Tj ET"
+    [cat, _] = read(pdf.claim, compressed(stream))
+    assert isinstance(cat, Item) and cat.text == "My cat"
+    [old, end] = read(pdf.claim, compressed(stream, b"/Fl"))  # a name that pypdf knows no longer
+    assert old == Skipped("renamed.bin#p1", "a broken page (DeprecationError)") and isinstance(end, Item)
+
+
+def test_pages_beyond_the_last_that_is_read_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdf, "_MAX_PAGES", 2)
+    assert read(pdf.claim, WHOLE, "a.pdf")[-1] == Skipped("a.pdf#p3", "pages beyond the first 2; split the document")
 
 
 def test_damaged_documents_give_our_error_or_items() -> None:

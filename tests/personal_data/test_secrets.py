@@ -27,7 +27,12 @@ PASSWORDS = [
     ("My password is hunter2!", "hunter2"), ("Passwort: Gz7#pqr", "Gz7#pqr"), ("PIN: 4711", "4711"),
     ("the pin is 0815.", "0815"), ("mot de passe : s3cret", "s3cret"), ("contraseña = 'Abc123'", "Abc123"),
     ("api_key=a8f5f167f44f4964e6c998dee827110c", "a8f5f167f44f4964e6c998dee827110c"),
-    ("postgres://ada:Tr0ub4dor@db.example.org/x", "Tr0ub4dor"),
+    ("postgres://ada:Tr0ub4dor@db.example.org/x", "Tr0ub4dor"), ("redis://:Tr0ub4dor@localhost/0", "Tr0ub4dor"),
+    ("DB_PASSWORD=hunter22", "hunter22"), ('{"password": "hunter22"}', "hunter22"), ("client_secret: a8f5f1", "a8f5f1"),
+    ("AWS_SECRET_ACCESS_KEY = wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI"), ("My password is: hunter22", "hunter22"),
+    ("password for GitHub: hunter22", "hunter22"), ("Das Passwort für das WLAN ist Gz7#pqr", "Gz7#pqr"),
+    ("PIN-Code: 4711", "4711"), ("secret: password: hunter22", "hunter22"), ("password: [hunter22]", "hunter22"),
+    ("password: " + "aB3" * 100, "aB3"),
 ]  # fmt: skip
 ORDINARY = [
     "Call me at +49 170 1234567 or 0151-23456789012.",
@@ -40,6 +45,9 @@ ORDINARY = [
     "I changed my password yesterday, what is the password for the wifi?",
     "The secret: always add butter.",
     "1234567890123456",
+    "The password for 2024 was a long one.",
+    "Mind the password: [[Notes]] tell it.",
+    "The -----END of a PRIVATE KEY----- is a line.",
     "4111 1111 1111 1112",
     "DE89 3704 0044 0532 0130 01",
     "https://example.org:8080/path@home",
@@ -90,6 +98,54 @@ def test_any_card_anywhere_is_held_back(before: str, number: int, gap: str, afte
     assert hold_back(held)[1]["card number"] == 0
 
 
+NEIGHBOURS = [
+    ("4111 1111 1111 1111 12/27 123", "[card number held back] 12/27 123"),
+    ("2026-11-26 5555 5555 5555 4444 99,00 EUR", "2026-11-26 [card number held back] 99,00 EUR"),
+    ("card 2 3782 822463 10005 and 1", "card 2 [card number held back] and 1"),
+    ("1 4111111111111111 2", "1 [card number held back] 2"),
+    ("AT61 1904 3002 3457 3201 BIC GIBAATWW", "[account number held back] BIC GIBAATWW"),
+    ("to ES9121000418450200051332 by 12 May", "to [account number held back] by 12 May"),
+    ("iban:de89 3704 0044 0532 0130 00.", "iban:[account number held back]."),
+    ("4111 1111 1111 1112 12/27", "4111 1111 1111 1112 12/27"),
+    ("AT61 1904 3002 3457 3202 BIC GIBAATWW", "AT61 1904 3002 3457 3202 BIC GIBAATWW"),
+    ("+4111 1111 1111 1111", "+4111 1111 1111 1111"),
+    ("0.4111111111111111", "0.4111111111111111"),
+]
+
+
+@pytest.mark.parametrize(("text", "held"), NEIGHBOURS)
+def test_numbers_are_found_among_other_numbers_and_words(text: str, held: str) -> None:
+    assert hold_back(text)[0] == held
+
+
+@given(
+    st.lists(st.text("0123456789", min_size=1, max_size=12), max_size=3),
+    st.integers(0, 10**14 - 1),
+    st.lists(st.text("0123456789", min_size=1, max_size=12), max_size=3),
+)
+def test_a_printed_card_is_found_between_any_numbers(before: list[str], number: int, after: list[str]) -> None:
+    body = f"4{number:014}"
+    digits = f"{body}{next(d for d in range(10) if luhn_sum(f'{body}{d}') % 10 == 0)}"
+    card = " ".join(digits[start : start + 4] for start in range(0, 16, 4))
+    assert card not in hold_back(" ".join([*before, card, *after]))[0]
+
+
+BODY = "MIIEowIBAAKCAQEAq83vxx0Z\n" * 3
+
+
+def test_a_locked_key_is_held_back_whole() -> None:
+    headers = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0011\n\n"
+    whole = f"-----BEGIN RSA PRIVATE KEY-----\n{headers}{BODY}-----END RSA PRIVATE KEY-----"
+    assert hold_back(f"See {whole} - bye") == ("See [private key held back] - bye", {"private key": 1})
+    assert hold_back(whole[: len(whole) // 2]) == ("[private key held back]", {"private key": 1})
+
+
+def test_the_rest_of_a_key_that_was_cut_in_two_is_held_back() -> None:
+    assert hold_back(f"And so it went on\n{BODY}A=\n-----END PRIVATE KEY-----\nBye")[0] == (
+        "And so it went on\n[private key held back]\nBye"
+    )
+
+
 def luhn_sum(digits: str) -> int:
     total = 0
     for place, digit in enumerate(reversed(digits)):
@@ -100,8 +156,10 @@ def luhn_sum(digits: str) -> int:
 
 @pytest.mark.parametrize(
     "hostile",
-    ["1 " * 200_000, "password" * 50_000, "password is " * 40_000, "eyJ" * 100_000,
-     "-----BEGIN PRIVATE KEY-----" * 20_000,
+    ["1 " * 200_000, "4111 " * 100_000, "password" * 50_000, "password is " * 40_000, "password for " * 40_000,
+     "password for a b" * 40_000, "password: " + "a" * 400_000, "pin" + " " * 400_000, "eyJ" * 100_000,
+     "-----BEGIN PRIVATE KEY-----" * 20_000, "-----BEGIN PRIVATE KEY-----Proc-Type: -" * 20_000,
+     "-----END PRIVATE KEY-----" * 20_000, ("A" * 20 + "\n") * 50_000 + "-----END PRIVATE KEY-----",
      "://a:" * 100_000, "AB12" * 100_000, "sk-" * 100_000, "pass " * 100_000],
 )  # fmt: skip
 def test_hostile_texts_are_read_in_one_go(hostile: str) -> None:
