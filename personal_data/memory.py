@@ -339,16 +339,19 @@ class Memory:
 
     @property
     def suspicious(self) -> bool:
-        """Whether the index has failed in the middle of something since `reconcile`: it may have lost more."""
+        """Whether the index has failed in the middle of something since `reconcile`, or was found to be wrong."""
         return self._outbox.interrupted
 
     def verify(self, user_id: str) -> Findings:
-        """Whether the index holds the owner's memories and finds them by their own vectors; nothing is changed.
+        """Whether the index holds the owner's memories and finds them by their own vectors; nothing is changed, but
+        what is wrong makes it `suspicious`, so that whoever keeps it repairs it.
 
         Raises:
             IndexUnavailable: the index is away.
         """
-        return self._upkeep.verify(user_id)
+        findings = self._upkeep.verify(user_id)
+        self._outbox.interrupted |= not findings.healthy
+        return findings
 
     def rebuild(self, user_id: str) -> int:
         """Fill the owner's part of the index anew from SQL, and that of those who share a shard with them; how many

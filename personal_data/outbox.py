@@ -68,10 +68,14 @@ class Outbox:
         return sum(self._queue(owner, batch) for batch in batches(self.astray(owner)))
 
     def requeue(self, owner: str) -> int:
-        """Queue all that an owner's index should hold; how many memories those are that did not wait already."""
+        """Queue all that an owner's index should hold, after it was dropped; how many memories those are.
+
+        Those that wait already are queued again: somebody may have written one into the index that was dropped, and be
+        about to take its entry away.
+        """
         with self._database.reading() as session:
             ids = session.scalars(select(MemoryRow.id).where(*live(owner)).order_by(MemoryRow.id)).all()
-        return sum(self._queue(owner, batch) for batch in batches(ids))
+        return sum(self._queue(owner, batch, again=True) for batch in batches(ids))
 
     def astray(self, owner: str) -> list[str]:
         """The owner's memories of which SQL and the index disagree whether they are there."""
@@ -85,13 +89,13 @@ class Outbox:
         }
         return [memory_id for memory_id, lives in alive.items() if lives != (memory_id in known)]
 
-    def _queue(self, owner: str, ids: Sequence[str]) -> int:
+    def _queue(self, owner: str, ids: Sequence[str], *, again: bool = False) -> int:
         with self._database.session() as session:
             revision = take_turn(session, owner)
             waiting = session.scalars(select(MemoryOutbox.memory_id).where(MemoryOutbox.memory_id.in_(ids)))
-            astray = sorted(set(ids) - set(waiting))
-            tell(session, owner, revision, astray)
-        return len(astray)
+            queued = sorted(set(ids) if again else set(ids) - set(waiting))
+            tell(session, owner, revision, queued)
+        return len(queued)
 
     def _deliver(self, owner: str, entries: Sequence[MemoryOutbox]) -> int:
         """Bring the index to SQL's present state for the entries' memories.

@@ -29,6 +29,8 @@ from tests.api.served import Running, served
 
 VICTIMS = ("api", "index", "worker")
 PATIENCE_S = 180.0
+pytestmark = pytest.mark.timeout(3600)
+"""Each wait has its own patience; on a slow machine they add up."""
 
 
 @pytest.fixture
