@@ -20,6 +20,7 @@ from agents.personal import Identity, PersonalAgent
 from personal_data.database import Database
 from personal_data.errors import Conflict, InvalidInput, NotFound
 from personal_data.memory import Memory
+from personal_data.profile import profile_of
 from personal_data.records import AdapterVersion, Agent, Model, User
 from personal_data.settings import Settings
 
@@ -99,16 +100,18 @@ class AgentDirectory:
                 .outerjoin(AdapterVersion, Agent.live_version_id == AdapterVersion.id)
                 .where(condition)  # type: ignore[arg-type]
             ).one_or_none()
-        if row is None:
-            raise NotFound(missing)
-        agent, user, model, version = row
+            if row is None:
+                raise NotFound(missing)
+            agent, user, model, version = row
+            profile = profile_of(session, user.id, agent.instructions, self._settings.profile_tokens)
         identity = Identity(
             agent_id=agent.id,
             user_id=user.id,
             handle=agent.handle,
             owner_name=user.name,
             lineage=model.lineage,
-            instructions=tuple(agent.instructions),
+            instructions=profile.instructions,
+            preferences=profile.preferences,
             adapter=None if version is None else AdapterRef(version.id, self._adapters.path(version)),
         )
         return PersonalAgent(

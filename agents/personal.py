@@ -19,6 +19,7 @@ from agents.messages import Delta, Message, SamplingParams
 from agents.prompts import MemoryLine, final_answer, is_unknown, propose, system
 from personal_data.errors import InvalidInput, RequestRefused
 from personal_data.memory import Hit, Memory, NewMemory, pieces
+from personal_data.profile import Preference
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Identity:
     owner_name: str
     lineage: str
     instructions: tuple[str, ...] = ()
+    preferences: tuple[Preference, ...] = ()
+    """Those of the owner's memories that every prompt of theirs shows."""
     adapter: AdapterRef | None = None
 
 
@@ -43,7 +46,13 @@ class Turn:
     hits: list[Hit]
     adapter_version_id: str | None
     deltas: AsyncGenerator[Delta, None] = field(repr=False)
+    preferences: tuple[Preference, ...] = ()
     message_id: str | None = None
+
+    @property
+    def memory_ids(self) -> tuple[str, ...]:
+        """Every memory that the model was shown."""
+        return (*(hit.id for hit in self.hits), *(one.id for one in self.preferences))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +111,13 @@ class PersonalAgent:
             await asyncio.to_thread(self._conversations.check_owner, conversation_id, self.identity.user_id)
         hits = await asyncio.to_thread(self._recall, question, audience=None)
         adapter = self.identity.adapter
-        turn = Turn(conversation_id, hits, adapter.name if adapter else None, deltas=_nothing())
+        turn = Turn(
+            conversation_id,
+            hits,
+            adapter.name if adapter else None,
+            deltas=_nothing(),
+            preferences=self.identity.preferences,
+        )
         turn.deltas = self._stream_and_store(turn, history, params, request_id)
         return turn
 
@@ -135,10 +150,18 @@ class PersonalAgent:
     def prompt_for(self, history: Sequence[Message]) -> list[Message]:
         """The messages that the model would see now, for feedback to learn from. Blocks: call it off the event loop."""
         hits = self._recall(_last_user_text(history), audience=None)
-        return self._prompt(history, hits, self.identity.instructions)
+        return self._prompt(history, hits, self._profile)
+
+    @property
+    def _profile(self) -> tuple[str, ...]:
+        return (*self.identity.instructions, *(one.text for one in self.identity.preferences))
 
     def _recall(self, question: str, *, audience: str | None) -> list[Hit]:
-        return self._memory.recall(self.identity.user_id, question, self._recall_k, audience=audience)
+        """What bears on a question, beside what its owner's prompts show anyway."""
+        shown = {one.id for one in self.identity.preferences} if audience is None else set[str]()
+        k = self._recall_k
+        hits = self._memory.recall(self.identity.user_id, question, k + len(shown), audience=audience)
+        return [hit for hit in hits if hit.id not in shown][:k]
 
     def _prompt(self, history: Sequence[Message], hits: Sequence[Hit], instructions: Sequence[str]) -> list[Message]:
         lines = [MemoryLine(hit.speaker, hit.text) for hit in hits]
@@ -164,7 +187,7 @@ class PersonalAgent:
         """What the model says, shown no more than it has room for."""
         begun = False
         while True:
-            prompt = self._prompt(history, turn.hits, self.identity.instructions)
+            prompt = self._prompt(history, turn.hits, self._profile)
             try:
                 async with aclosing(self._backend.stream(prompt, params, adapter=self.identity.adapter)) as deltas:
                     async for delta in deltas:
@@ -186,7 +209,7 @@ class PersonalAgent:
                 answer=answer,
                 finish_reason=finish_reason,
                 request_id=request_id,
-                memory_ids=tuple(hit.id for hit in turn.hits),
+                memory_ids=turn.memory_ids,
                 adapter_version_id=turn.adapter_version_id,
             )
         )

@@ -122,9 +122,16 @@ def _add_talking(commands: Commands) -> None:
     remember = _command(commands, "remember", "talking:remember", "tell your agent a fact")
     remember.add_argument("text")
     remember.add_argument("--scope", help="private, public or society:<slug>")
+    remember.add_argument("--kind", choices=("fact", "preference"), help="a preference is heeded in every reply")
     recall = _command(commands, "recall", "talking:recall", "see what your agent recalls")
     recall.add_argument("query")
     recall.add_argument("-k", type=int, default=8, help="how many")
+    recall.add_argument("--as-of", metavar="DAY", help="as if it were asked at the end of this day, as 2027-01-31")
+    recall.add_argument("--kind", action="append", help="only turns, facts, documents or preferences")
+    reflect = _command(commands, "reflect", "reflecting:reflect", "let your agent draw facts from what you said")
+    reflect.add_argument("--no-wait", action="store_true", help="print the job and return")
+    reflect.add_argument("--undo", metavar="ID", help="take back what this reflection added")
+    _command(commands, "profile", "reflecting:profile", "what every prompt of yours shows")
 
 
 def _add_data(commands: Commands) -> None:

@@ -133,15 +133,16 @@ class Client:
 
     # Memory
 
-    def remember(self, text: str, *, speaker: str | None = None, scope: str | None = None) -> Stored:
-        """What was stored. Without `scope` it is private, or as it was where the text is known."""
-        return Stored(self._post("/api/memories", _given(text=text, speaker=speaker, scope=scope)))
+    def remember(
+        self, text: str, *, speaker: str | None = None, scope: str | None = None, kind: str | None = None
+    ) -> Stored:
+        """What was stored. Private, or as it was where it is known, without `scope`; a fact without `kind`."""
+        return Stored(self._post("/api/memories", _given(text=text, speaker=speaker, scope=scope, kind=kind)))
 
-    def remember_all(self, texts: Iterable[str], *, scope: str | None = None) -> Stored:
+    def remember_all(self, texts: Iterable[str], *, scope: str | None = None, kind: str | None = None) -> Stored:
         """Many texts at once, 500 at most; all of them or none."""
-        return Stored(
-            self._post("/api/memories/batch", {"memories": [_given(text=text, scope=scope) for text in texts]})
-        )
+        told = [_given(text=text, scope=scope, kind=kind) for text in texts]
+        return Stored(self._post("/api/memories/batch", {"memories": told}))
 
     def memories(
         self,
@@ -166,8 +167,30 @@ class Client:
     def memory_history(self, memory_id: str) -> list[Json]:
         return self._list(f"/api/memories/{memory_id}/history")
 
-    def recall(self, query: str, *, k: int = 8) -> list[Json]:
-        return self._list("/api/memories/recall", {"q": query, "k": k})
+    def recall(
+        self, query: str, *, k: int = 8, as_of: float | None = None, kind: Sequence[str] | None = None
+    ) -> list[Json]:
+        """What bears on a question; with `as_of`, in seconds since the epoch, as if it were asked then."""
+        return self._list("/api/memories/recall", _given(q=query, k=k, as_of=as_of, kind=kind))
+
+    def reflect(self, *, request_id: str | None = None) -> Json:
+        """Start drawing facts from what was said of late."""
+        return self._post("/api/reflections", request_id=request_id)
+
+    def reflections(self) -> list[Json]:
+        return self._list("/api/reflections")
+
+    def watch_reflection(self, job_id: str) -> Iterator[Json]:
+        """The reflection again and again until it has ended; the last one has ended."""
+        return self._watched(f"/api/reflections/{job_id}")
+
+    def undo_reflection(self, job_id: str) -> Json:
+        """Forget what a reflection added."""
+        return self._post(f"/api/reflections/{job_id}/undo")
+
+    def profile(self) -> Json:
+        """What every prompt shows of its owner's wishes."""
+        return self._get("/api/profile")
 
     def share(self, memory_id: str, scope: str) -> None:
         self._send("PUT", f"/api/memories/{memory_id}/scope", json={"scope": scope})
@@ -324,8 +347,11 @@ class Client:
 
     def watch_improvement(self, job_id: str) -> Iterator[Json]:
         """The improvement again and again until it has ended; the last one has ended."""
+        return self._watched(f"/api/improvements/{job_id}")
+
+    def _watched(self, path: str) -> Iterator[Json]:
         while True:
-            job = self.improvement(job_id)
+            job = self._get(path)
             yield job
             if job["state"] in _ENDED:
                 return

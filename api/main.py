@@ -32,6 +32,7 @@ from api.routes import (
     memories,
     openai,
     portability,
+    reflections,
     sharing,
     societies,
 )
@@ -47,6 +48,7 @@ _NATIVE = (
     agents,
     conversations,
     memories,
+    reflections,
     sharing,
     imports,
     societies,

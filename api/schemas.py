@@ -88,6 +88,8 @@ class ModelOut(Out):
     kind: str
     base: str | None
     lineage: str
+    abilities: dict[str, Any]
+    """What was tried with it, such as `reflect`: {passed, of, able, ...}; what is missing was not tried yet."""
 
 
 class MemoryIn(In):
@@ -116,6 +118,12 @@ class MemoryOut(Out):
     scope: str
     sources: list[str]
     event_at: float | None
+    confidence: float | None
+    """How sure the model was that drew it from the turns in `sources`; null where somebody said it themselves."""
+    valid_from: float | None
+    valid_to: float | None
+    """From when on it is not true any more."""
+    superseded_by: str | None
     created_at: float
 
 
@@ -412,6 +420,39 @@ class ImprovementOut(BaseModel):
     def of(cls, job: Job, runs: list[TrainingRun]) -> ImprovementOut:
         fields = {name: getattr(job, name) for name in cls.model_fields if name != "runs"}
         return cls(**fields, runs=[RunOut.model_validate(run) for run in runs])
+
+
+class ReflectionOut(Out):
+    """`result`: the model, whether it is able, how many tasks of its trial it passed; and where it is, how many turns
+    were looked in, the ids of facts that were added, confirmed and ended, and why how many others were kept out."""
+
+    id: str
+    state: str
+    progress: dict[str, Any]
+    attempts: int
+    cancel_requested: bool
+    result: dict[str, Any] | None
+    error: str | None
+    created_at: float
+    finished_at: float | None
+
+
+class PreferenceOut(Out):
+    id: str
+    text: str
+
+
+class ProfileOut(Out):
+    instructions: list[str]
+    preferences: list[PreferenceOut]
+    left_out: list[PreferenceOut]
+    """Preferences that the budget leaves to recall."""
+    tokens: int
+    budget: int
+
+
+class CountOut(Out):
+    count: int
 
 
 class ScheduleIn(In):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,6 +23,7 @@ from personal_data.chunks import embed
 from personal_data.database import Database
 from personal_data.embedding import Embedder, EndpointEmbedder, Vectors, from_bytes, to_bytes
 from personal_data.errors import BackendError, ConfigurationError, Conflict, IndexUnavailable, InvalidInput, NotFound
+from personal_data.facts import drawn_from, look_again, reopen
 from personal_data.index import ChromaIndex, VectorIndex
 from personal_data.lexical import Scores
 from personal_data.outbox import BATCH, REPLACE, Outbox, batches, live, take_turn, tell, these
@@ -142,13 +143,22 @@ class Memory:
         return [found[memory_id] for memory_id in memory_ids]
 
     def recall(
-        self, user_id: str, query: str, k: int, *, audience: str | None = None, as_of: float | None = None
+        self,
+        user_id: str,
+        query: str,
+        k: int,
+        *,
+        audience: str | None = None,
+        as_of: float | None = None,
+        kinds: Collection[str] | None = None,
     ) -> list[Hit]:
-        """The k memories that bear on the question most, best first.
+        """The k memories that bear on the question most, best first. What was superseded is left out.
 
         Args:
             audience: a scope such as `society:moot`; None when only the owner will see the result.
-            as_of: the moment of asking, from which "last May" is seen; None is now.
+            as_of: a moment in seconds since the epoch, as if it were asked then: from there "last May" is seen, what
+                was said later is not known, and what was superseded later still holds. None is now.
+            kinds: only facts, preferences, turns or documents; None is all.
         """
         if not query.strip():
             return []
@@ -156,7 +166,11 @@ class Memory:
         with self._shelves.of(user_id) as shelf:
             asked_at = now() if as_of is None else as_of
             view = self._view(user_id, audience)
-            allowed = shelf.seen_by(view)
+            allowed = shelf.seen_by(view) & shelf.true_at(asked_at)
+            if as_of is not None:
+                allowed &= shelf.known_at(as_of)
+            if kinds is not None:
+                allowed &= shelf.of_kinds(kinds)
             cosines = None if vector is None else self._cosines(user_id, shelf, vector, view)
             found = rank(shelf, query, cosines, asked_at=asked_at, allowed=allowed, k=k)
             hits = [_hit(shelf.entries[ranked.number], ranked) for ranked in found]
@@ -245,6 +259,7 @@ class Memory:
             if text != row.text:
                 correct(session, row, text)
                 tell(session, user_id, revision, [memory_id], operation=REPLACE)
+                retract(session, user_id, revision, [memory_id])
         self._outbox.drain(user_id)
 
     def take_back_correction(self, user_id: str, memory_id: str) -> None:
@@ -258,6 +273,7 @@ class Memory:
             revision = take_turn(session, user_id)
             put_back(session, self._owned(session, user_id, memory_id))
             tell(session, user_id, revision, [memory_id], operation=REPLACE)
+            retract(session, user_id, revision, [memory_id])
         self._outbox.drain(user_id)
 
     def history(self, user_id: str, memory_id: str) -> list[MemoryVersion]:
@@ -410,6 +426,7 @@ class Memory:
                 told.append(row.id)
         tell(session, user_id, revision, told)
         tell(session, user_id, revision, corrected, operation=REPLACE)
+        retract(session, user_id, revision, corrected)
         ids = [rows[digest].id for digest, _ in wanted]
         if origin is not None:
             _belong(session, origin, ids)
@@ -487,7 +504,17 @@ class Memory:
             if kinds is None:
                 kinds = kinds_of_memory(row.text, kind=row.kind, own=row.own)
             entry = Entry(
-                row.id, row.text, row.speaker, row.kind, row.scope, row.thread, at, frozenset(kinds), row.named
+                row.id,
+                row.text,
+                row.speaker,
+                row.kind,
+                row.scope,
+                row.thread,
+                at,
+                guard=frozenset(kinds),
+                named=row.named,
+                said_at=row.event_at if row.valid_from is None else row.valid_from,
+                valid_to=row.valid_to,
             )
             shelf.put(entry, vectors)
         shelf.revision = max([revision, *(row.revision for row in rows)])
@@ -504,6 +531,8 @@ _SHELVED = (
     MemoryRow.sensitive,
     MemoryRow.named,
     MemoryRow.event_at,
+    MemoryRow.valid_from,
+    MemoryRow.valid_to,
     MemoryRow.created_at,
     MemoryRow.embedding,
     MemoryRow.embedding_model,
@@ -545,15 +574,30 @@ def pieces(text: str) -> list[str]:
 
 
 def bury(session: Session, user_id: str, revision: int, memory_ids: Sequence[str]) -> int:
-    """Empty those of these memories that are alive and this owner's; how many they were."""
+    """Empty those of these memories that are alive and this owner's, and the facts that were drawn from them; how many
+    of those named there were."""
+    retract(session, user_id, revision, memory_ids)
+    return _empty(session, user_id, revision, memory_ids)
+
+
+def retract(session: Session, user_id: str, revision: int, memory_ids: Sequence[str]) -> None:
+    """Empty the facts that were drawn from these memories, which go or say something else now."""
+    if facts := drawn_from(session, user_id, memory_ids):
+        look_again(session, user_id, facts)
+        _empty(session, user_id, revision, facts)
+
+
+def _empty(session: Session, user_id: str, revision: int, memory_ids: Sequence[str]) -> int:
     rows = session.scalars(select(MemoryRow).where(*these(user_id, memory_ids))).all()
     for row in rows:
         row.text, row.embedding, row.sources = "", None, []
         row.sensitive, row.named = None, False
         row.content_sha256 = f"forgotten:{row.id}"
         row.deleted_at = now()
-    forget_versions(session, [row.id for row in rows])
-    tell(session, user_id, revision, [row.id for row in rows])
+    ids = [row.id for row in rows]
+    forget_versions(session, ids)
+    reopen(session, user_id, revision, ids)
+    tell(session, user_id, revision, ids)
     return len(rows)
 
 

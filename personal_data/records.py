@@ -110,6 +110,8 @@ class Model(Record):
     kind: Mapped[str] = mapped_column(String(16))
     base: Mapped[str | None] = mapped_column(String(500))
     lineage: Mapped[str] = mapped_column(String(500))
+    abilities: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """What was tried with it, by name: {passed, of, able, lineage, at}; what is missing was not tried yet."""
     created_at: Mapped[float] = mapped_column(default=now)
 
 
@@ -182,6 +184,7 @@ class Memory(Record):
         UniqueConstraint("user_id", "content_sha256"),
         Index("ix_memories_user_live", "user_id", "deleted_at"),
         Index("ix_memories_user_revision", "user_id", "revision"),
+        Index("ix_memories_user_observed", "user_id", "observed"),
     )
     id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("mem"))
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
@@ -202,6 +205,13 @@ class Memory(Record):
     event_at: Mapped[float | None]
     valid_from: Mapped[float | None]
     valid_to: Mapped[float | None]
+    """From when on it is not true any more; None: it still is."""
+    superseded_by: Mapped[str | None] = mapped_column(String(40))
+    """The memory that ended it."""
+    confidence: Mapped[float | None]
+    """How sure the model was that drew it from the owner's words; None: nobody drew it, somebody said it."""
+    observed: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether a reflection has looked in it for facts."""
     embedding: Mapped[bytes | None]
     """Unit vectors of its parts: `embedding.to_bytes`."""
     embedding_model: Mapped[str | None] = mapped_column(String(200))

@@ -118,6 +118,8 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=20 * 2**30, ge=1)
     """The largest export that somebody may bring."""
     recall_k: int = Field(default=8, ge=1, le=64)
+    profile_tokens: int = Field(default=300, ge=0)
+    """What instructions and standing preferences may take of each prompt; instructions are never cut."""
     max_message_chars: int = Field(default=32_000, ge=1)
     debate_deadline_s: float = Field(default=60.0, gt=0)
     lease_s: float = Field(default=30.0, gt=0)

@@ -50,6 +50,10 @@ class Entry:
     """The sensitive kinds that keep it back."""
     named: bool = False
     """Whether its owner gave it its scope by hand: within that scope no kind keeps it back."""
+    said_at: float | None = None
+    """Since when it was known, where that was told."""
+    valid_to: float | None = None
+    """From when on it is not true any more."""
 
 
 class _Coded:
@@ -100,6 +104,9 @@ class Shelf:
     _guards: _Coded = field(default_factory=lambda: _Coded())
     _named: array[int] = field(default_factory=lambda: array("b"))
     _speakers: _Coded = field(default_factory=lambda: _Coded())
+    _kinds: _Coded = field(default_factory=lambda: _Coded())
+    _said_at: array[float] = field(default_factory=lambda: array("d"))
+    _valid_to: array[float] = field(default_factory=lambda: array("d"))
     lock: threading.Lock = field(default_factory=threading.Lock)
     _numbers: dict[str, int] = field(default_factory=dict)
     _last_of_thread: dict[str, int] = field(default_factory=dict)
@@ -143,6 +150,8 @@ class Shelf:
         self._scopes.set(number, entry.scope)
         self._guards.set(number, _SEPARATOR.join(sorted(entry.guard)))
         self._named[number] = entry.named
+        self._said_at[number] = -math.inf if entry.said_at is None else entry.said_at
+        self._valid_to[number] = math.inf if entry.valid_to is None else entry.valid_to
         if vectors is not None and self.exact and number not in self._embedded:
             self._embedded.add(number)
             self._fresh.append((number, vectors))
@@ -159,6 +168,9 @@ class Shelf:
         self._guards.append("")
         self._named.append(False)
         self._speakers.append(entry.speaker)
+        self._kinds.append(entry.kind)
+        self._said_at.append(-math.inf)
+        self._valid_to.append(math.inf)
         self.words.add(words(f"{_day(entry.at)} {entry.speaker} {entry.text}"))
         self._line_up(entry, number)
         return number
@@ -223,6 +235,20 @@ class Shelf:
             seen |= self._opened(opening) & self.unguarded(opening.kinds)
         found: Mask = seen & self.alive
         return found
+
+    def true_at(self, moment: float) -> Mask:
+        """Which memories tell what nothing had ended by then."""
+        found: Mask = np.array(self._valid_to, np.float64) > moment
+        return found
+
+    def known_at(self, moment: float) -> Mask:
+        """Which memories had been told by then; those that nobody dated were."""
+        found: Mask = np.array(self._said_at, np.float64) <= moment
+        return found
+
+    def of_kinds(self, kinds: Collection[str]) -> Mask:
+        """Which memories are facts, turns and so on."""
+        return self._kinds.are(kinds)
 
     def unguarded(self, kinds: Collection[str]) -> Mask:
         """Which memories no other sensitive kinds keep back."""

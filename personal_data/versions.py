@@ -65,3 +65,4 @@ def _say(row: Memory, text: str) -> None:
     row.text, row.sensitive = text, kinds
     row.named = row.named and set(kinds) <= set(before)
     row.embedding, row.embedding_model = None, None
+    row.observed = False

@@ -1,4 +1,4 @@
-"""The process of one job: one training or import, one fresh interpreter, started and watched by a worker.
+"""The process of one job: one training, import or reflection, one fresh interpreter, started and watched by a worker.
 
 `python -m training.child JOB_ID TOKEN [--parent PID]`. Exit 0: the job is finished. Otherwise the last line of stderr
 says why in one line; exit 65 means that trying again cannot help. It dies with its worker and gives way to the
@@ -14,6 +14,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +132,41 @@ def _import(settings: Settings, database: Database, lease: Lease, progress: Prog
         remove_upload(settings, import_id)
 
 
+def _reflect(settings: Settings, database: Database, lease: Lease, progress: Progress) -> None:
+    """Draw facts from the owner's turns, where the agent's model is able to. That it is not is a result."""
+    import asyncio
+
+    asyncio.run(_reflected(settings, database, lease, progress))
+
+
+async def _reflected(settings: Settings, database: Database, lease: Lease, progress: Progress) -> None:
+    from agents.ability import able_to_reflect
+    from agents.models import build_backend
+    from agents.reflection import Reflection, asking
+    from personal_data.memory import open_memory
+    from personal_data.records import Agent
+
+    with database.reading() as session:
+        model = session.get_one(Agent, lease.subject_id).model
+    backend = build_backend(settings, model)
+    try:
+        ask = asking(backend)
+        progress("try the model", 0, 1, model)
+        ability = await able_to_reflect(database, model, ask)
+        result: dict[str, Any] = {"model": model, "able": ability.able, "passed": ability.passed, "of": ability.of}
+        if ability.able:
+            memory, fence = open_memory(settings, database), partial(ledger.fence, lease=lease)
+            result |= await Reflection(database, memory, lease.user_id, ask, fence).run(progress)
+    finally:
+        await backend.aclose()
+    with database.session() as session:
+        ledger.finish(session, lease, result)
+
+
 RUNNERS: dict[str, Runner] = {
     "improve": _improve,
     "import": _import,
+    "reflect": _reflect,
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Schedules: an agent that improves itself every so many hours.
+"""Schedules: an agent that reflects and improves itself every so many hours.
 
 Door: `due`, ticked by every worker. Time since `schedule_from` is cut into slots of `improve_every_s`; a slot of a
 schedule has one idempotency key, so ticks that are doubled, missed or late never make two jobs of one slot, and slots
@@ -15,25 +15,28 @@ from personal_data.records import Agent, Job
 from training import ledger
 
 KIND = "improve"
+KINDS = ("reflect", KIND)
+"""What one slot brings: what was said is looked in before it is learnt from."""
 
 
-def due(database: Database) -> list[str]:
-    """Enqueue an improvement for every agent whose current slot has none; returns the ids of the jobs.
+def due(database: Database, kind: str = KIND) -> list[str]:
+    """Enqueue a job of this kind, an improvement or a reflection, for every agent whose current slot has none; returns
+    the ids of the jobs.
 
-    The first slot begins at `schedule_from`. An agent that still has an improvement waiting or running is left alone
-    until that one has ended.
+    The first slot begins at `schedule_from`. An agent that still has one waiting or running is left alone until that
+    one has ended.
     """
     with database.session() as session:
         slot = _slot(database.clock(session), sqlite=database.is_sqlite)
         begin_ms = sa.cast(sa.cast(Agent.schedule_from * 1000, sa.BigInteger), sa.String)
-        key = sa.literal(f"{KIND}:") + Agent.id + ":" + begin_ms + ":" + sa.cast(slot, sa.String)
-        unfinished = sa.and_(Job.kind == KIND, Job.subject_id == Agent.id, Job.state.in_(["queued", "leased"]))
+        key = sa.literal(f"{kind}:") + Agent.id + ":" + begin_ms + ":" + sa.cast(slot, sa.String)
+        unfinished = sa.and_(Job.kind == kind, Job.subject_id == Agent.id, Job.state.in_(["queued", "leased"]))
         settled = sa.exists().where(sa.or_(Job.idempotency_key == key, unfinished))
         scheduled = sa.select(Agent.id, Agent.user_id, key).where(slot >= 0, ~settled).order_by(Agent.id)
         return [
             ledger.enqueue(
                 session,
-                kind=KIND,
+                kind=kind,
                 user_id=user_id,
                 subject_id=agent_id,
                 idempotency_key=idempotency_key,

@@ -202,7 +202,8 @@ def _run(job_id: str) -> None:
 def _tick() -> None:
     """Enqueue what is due and start a job of each idle kind that no bell was heard for: a broken broker only delays,
     and nobody's import waits until somebody else's training is over."""
-    schedule.due(database)
+    for kind in schedule.KINDS:
+        schedule.due(database, kind)
     for kind in (kind for kind, busy in _busy.items() if not busy.locked()):
         for job_id in ledger.sweep(database, kinds=[kind], limit=1):
             threading.Thread(target=_run, args=(job_id,), name=job_id).start()

@@ -9,8 +9,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from api.client import Client
-from api.commands.session import connect, show
+from api.commands.session import connect, follow, last, show
 from personal_data.errors import BackendError, InvalidInput
 
 Json = dict[str, Any]
@@ -24,7 +23,7 @@ def improve(arguments: Namespace) -> int:
         if arguments.no_wait:
             show(arguments, job, f"{job['id']} is {job['state']}")
             return 0
-        job = _last(client, job["id"]) if arguments.json else _watch(client, job["id"])
+        job = (last if arguments.json else follow)(client.watch_improvement(job["id"]))
     if arguments.json:
         show(arguments, job, "")
     elif job["state"] != "done":
@@ -111,31 +110,6 @@ def _environment(arguments: Namespace) -> Json | None:
         "steps": arguments.steps,
     }
     return {name: value for name, value in wanted.items() if value is not None} or None
-
-
-def _last(client: Client, job_id: str) -> Json:
-    *_, job = client.watch_improvement(job_id)
-    return job
-
-
-def _watch(client: Client, job_id: str) -> Json:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
-    job: Json = {}
-    with Progress(*columns) as bar:
-        task = bar.add_task("waiting for a worker", total=None, note="")
-        for job in client.watch_improvement(job_id):
-            progress = job["progress"]
-            if progress:
-                bar.update(
-                    task,
-                    description=progress["stage"],
-                    completed=progress["done"],
-                    total=progress["total"],
-                    note=progress["note"],
-                )
-    return job
 
 
 def _show_result(job: Json) -> None:

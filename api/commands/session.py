@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import os
 from argparse import Namespace
+from collections import deque
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from api.client import Client
 from api.keys import read_bootstrap_key
 from api.running import read_running
-from personal_data.errors import BackendUnavailable, Unauthorized
+from personal_data.errors import BackendUnavailable, InvalidInput, Unauthorized
 from personal_data.settings import load
 
 
@@ -65,6 +68,48 @@ def named(arguments: Namespace) -> str | None:
 def show(arguments: Namespace, data: Any, text: str) -> None:
     """Print `data` as JSON where that was asked for, `text` otherwise."""
     print(json.dumps(data, indent=2, ensure_ascii=False) if arguments.json else text)
+
+
+def follow(jobs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Draw how far a job of the ledger is, each time that it is read; as it was the last time."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+    job: dict[str, Any] = {}
+    with Progress(*columns) as bar:
+        task = bar.add_task("waiting for a worker", total=None, note="")
+        for job in jobs:
+            progress = job["progress"]
+            if progress:
+                bar.update(
+                    task,
+                    description=progress["stage"],
+                    completed=progress["done"],
+                    total=progress["total"],
+                    note=progress["note"],
+                )
+    return job
+
+
+def last(jobs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """A job as it was the last time that it was read."""
+    (job,) = deque(jobs, maxlen=1)
+    return job
+
+
+def end_of(day: str | None) -> float | None:
+    """The end of a day on this machine's clock, in seconds since the epoch.
+
+    Raises:
+        InvalidInput: it is no day.
+    """
+    if day is None:
+        return None
+    try:
+        last = date.fromisoformat(day)
+    except ValueError as error:
+        raise InvalidInput(f"{day!r} is no day; say 2027-01-31") from error
+    return datetime.combine(last + timedelta(days=1), datetime.min.time()).timestamp()
 
 
 def _own_key(how: str) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from api.commands.session import connect, show
-from personal_data.errors import InvalidInput
+from api.commands.session import connect, end_of, show
 
 Json = dict[str, Any]
 
@@ -19,7 +18,7 @@ def grant(arguments: Namespace) -> None:
             arguments.audience,
             about=arguments.about or (),
             kinds=arguments.including or (),
-            until=_end_of(arguments.until),
+            until=end_of(arguments.until),
         )
     show(arguments, made, f"{_told(made)}\nto see what that shows: `folkmoot shown-to {made['audience']}`")
 
@@ -59,14 +58,3 @@ def _told(found: Json) -> str:
     until = "" if found["until"] is None else f" until {datetime.fromtimestamp(found['until']).astimezone():%Y-%m-%d}"
     state = " (withdrawn)" if found["withdrawn_at"] is not None else ""
     return f"{found['id']}  {found['audience']}: {' '.join(what)}{until}{state}"
-
-
-def _end_of(day: str | None) -> float | None:
-    """The end of a day on this machine's clock."""
-    if day is None:
-        return None
-    try:
-        last = date.fromisoformat(day)
-    except ValueError as error:
-        raise InvalidInput(f"{day!r} is no day; say 2027-01-31") from error
-    return datetime.combine(last + timedelta(days=1), datetime.min.time()).timestamp()

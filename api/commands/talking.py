@@ -7,7 +7,7 @@ from argparse import Namespace
 from typing import Any
 
 from api.client import Client
-from api.commands.session import connect, show
+from api.commands.session import connect, end_of, show
 from personal_data.errors import FolkmootError, InvalidInput
 
 Json = dict[str, Any]
@@ -29,14 +29,14 @@ def chat(arguments: Namespace) -> None:
 def remember(arguments: Namespace) -> None:
     """Remember one text."""
     with connect(arguments) as client:
-        stored = client.remember(arguments.text, scope=arguments.scope)
+        stored = client.remember(arguments.text, scope=arguments.scope, kind=arguments.kind)
     show(arguments, {"ids": stored, "scopes": stored.scopes}, f"remembered ({stored[0]}, {stored.scopes[0]})")
 
 
 def recall(arguments: Namespace) -> None:
     """What the agent would recall, best first."""
     with connect(arguments) as client:
-        hits = client.recall(arguments.query, k=arguments.k)
+        hits = client.recall(arguments.query, k=arguments.k, as_of=end_of(arguments.as_of), kind=arguments.kind)
     lines = [f"{hit['score']:.4f}  {hit['speaker']}: {hit['text']}  [{hit['scope']}]" for hit in hits]
     show(arguments, hits, "\n".join(lines) or "nothing comes to mind")
 

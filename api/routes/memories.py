@@ -61,9 +61,12 @@ def recall(
     caller: CurrentUser,
     state: AppState,
     k: Annotated[int, Query(ge=1, le=64)] = 8,
+    as_of: Annotated[float | None, Query(ge=0)] = None,
+    kind: Annotated[list[str] | None, Query(max_length=4)] = None,
 ) -> list[HitOut]:
-    """What the agent would recall for `q`, best first, and why."""
-    return [HitOut.model_validate(hit) for hit in state.memory.recall(caller.user_id, q, k)]
+    """What the agent would recall for `q`, best first, and why; with `as_of`, in seconds since the epoch, as if it were
+    asked then."""
+    return [HitOut.model_validate(hit) for hit in state.memory.recall(caller.user_id, q, k, as_of=as_of, kinds=kind)]
 
 
 @router.put("/memories/{memory_id}")

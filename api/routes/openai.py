@@ -184,7 +184,7 @@ def _provenance(turn: Turn) -> dict[str, Any]:
     return {
         "conversation_id": turn.conversation_id,
         "message_id": turn.message_id,
-        "memory_ids": [hit.id for hit in turn.hits],
+        "memory_ids": list(turn.memory_ids),
         "adapter": turn.adapter_version_id,
     }
 

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from personal_data.erasure.marks import SHORT, Marks
+from personal_data.facts import drawn_from, look_again
 from personal_data.memory import bury
 from personal_data.outbox import take_turn
 from personal_data.portability.tables import Owner
@@ -68,7 +69,9 @@ class Erased:
 def erase_memories(session: Session, owner: Owner, memory_ids: Sequence[str]) -> Erased:
     """Erase these memories, and what was made from them or quotes them."""
     revision = take_turn(session, owner.user_id)
-    mine = Memory.user_id == owner.user_id, Memory.id.in_(memory_ids)
+    drawn = drawn_from(session, owner.user_id, memory_ids)
+    look_again(session, owner.user_id, drawn)
+    mine = Memory.user_id == owner.user_id, Memory.id.in_([*memory_ids, *drawn])
     rows = session.scalars(select(Memory).where(*mine).with_for_update()).all()
     erased = Erased(memory_ids={row.id for row in rows})
     turns = {

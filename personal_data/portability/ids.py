@@ -14,8 +14,8 @@ from personal_data.errors import InvalidInput
 from personal_data.portability.tables import Owner, Part
 
 _ID = re.compile(r"[a-z]{3}_[0-9a-z]{25}")
-_MESSAGE = "message:"
-"""How a memory's source begins that names a turn of a chat."""
+_NAMING = ("message:", "memory:")
+"""How a memory's source begins that names a turn of a chat, or the memory that a fact was drawn from."""
 
 
 class Ids:
@@ -84,8 +84,9 @@ class Ids:
 
     def _swapped(self, value: Any) -> Any:
         if isinstance(value, str):
-            if value.startswith(_MESSAGE):
-                return _MESSAGE + self.here(value.removeprefix(_MESSAGE))
+            for naming in _NAMING:
+                if value.startswith(naming):
+                    return naming + self.here(value.removeprefix(naming))
             return self.here(value)
         if isinstance(value, list):
             return [self._swapped(one) for one in value]

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 
 from personal_data.database import Database
 from personal_data.errors import AdapterError, InvalidInput, NotFound
+from personal_data.facts import drawn_digest
 from personal_data.memory import NewMemory, content_digest
 from personal_data.outbox import BATCH, take_turn, tell
 from personal_data.portability.archive import Archive, opened
@@ -230,6 +231,8 @@ class _Restoring:
 
 
 def _digest(row: Row) -> str:
+    if row["confidence"] is not None:
+        return drawn_digest(row["speaker"], row["text"], row["valid_from"])
     return content_digest(
         NewMemory(row["text"], speaker=row["speaker"], event_at=row["event_at"], thread=row["thread"])
     )

@@ -190,7 +190,7 @@ PARTS: tuple[Part, ...] = (
         _live,
         fills={"user_id": "user"},
         left_out=frozenset({"embedding", "embedding_model", "content_sha256", "sensitive", "revision", "deleted_at"}),
-        mentions=frozenset({"sources", "thread"}),
+        mentions=frozenset({"sources", "thread", "superseded_by"}),
         words={"kind": _words("fact", "turn", "document", "preference")},
         theirs=lambda owner: Memory.user_id == owner.user_id,
     ),

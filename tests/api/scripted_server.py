@@ -2,7 +2,8 @@
 
 `say TEXT` answers TEXT word by word, `die after TEXT` breaks the connection mid-answer, `refuse CODE` is HTTP 400,
 `never` does not answer before `release` is set, `surrogate` streams half a character, `solve` ends with `answer: 42`,
-`count` tells how many requests there were, `uncounted TEXT` answers without usage. Anything else is echoed. It also
+`count` tells how many requests there were, `uncounted TEXT` answers without usage. As the model `reflective` it draws
+facts from lines by a rule (`tests/reflecting.py`). Anything else is echoed. It also
 embeds, by hashing, and has a page under /page. What it was sent stays in `requests`.
 """
 
@@ -16,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
 from personal_data.embedding import HashingEmbedder
+from tests import reflecting
 
 
 class ScriptedServer(ThreadingHTTPServer):
@@ -78,6 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(400, {"error": refusal})
         if told.startswith("never"):
             self._server.release.wait(60)
+        if body["model"] == "reflective" and reflecting.is_asked(told):
+            told = f"say {reflecting.answer(told)}"
         pieces = [str(len(self._server.requests))] if told == "count" else _pieces(told)
         if not body.get("stream"):
             return self._json(200, _completion(body["model"], "".join(pieces)))

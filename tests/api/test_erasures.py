@@ -45,7 +45,7 @@ from personal_data.records import (
 )
 from personal_data.records import Memory as MemoryRow
 from personal_data.settings import ModelSettings, Settings
-from tests.personal_data.owned import ANSWER, BENS, CANARY, TURN, furnish
+from tests.personal_data.owned import ANSWER, BENS, CANARY, DRAWN, LATER, TURN, furnish
 from training import ledger
 
 
@@ -153,8 +153,9 @@ def test_a_turn_goes_with_the_memory_that_came_from_it(house: House) -> None:
 
 def test_a_conversation_goes_with_what_was_remembered_of_it(house: House) -> None:
     receipt = house.erase(source=house.ids["conversation"])
-    assert receipt.removed["messages"] == 2 and receipt.removed["memories"] == 1
-    assert not house.holding(TURN, ANSWER)
+    assert receipt.removed["messages"] == 2
+    assert receipt.removed["memories"] == 3, "the turn, and two facts that were drawn from it"
+    assert not house.holding(TURN, ANSWER, DRAWN, LATER)
     assert house.holding(CANARY) or not house.database.is_sqlite
 
 

@@ -12,6 +12,7 @@ from agents.conversations import Conversations, NewTurn
 from agents.directory import create_user
 from personal_data.database import Database
 from personal_data.embedding import HashingEmbedder
+from personal_data.facts import Found, keep, unobserved
 from personal_data.index import ChromaIndex
 from personal_data.memory import Memory, NewMemory, Origin
 from personal_data.records import (
@@ -39,6 +40,7 @@ from society.membership import accept, create_society, invite
 BASE = "b" * 64
 AWAY = "http://127.0.0.1:1"
 CANARY = "The canary of Ada sings at quarter past seven, ünder the röof."
+DRAWN, LATER = "Ada's finch lives in the blue cage by the stairs.", "Ada's finch lives in the red cage by the door."
 TURN = "My blue bicycle stands behind the old windmill of Aldermoor."
 ANSWER = "It stands behind the old windmill."
 BENS = "Ben keeps seventeen silver spoons in a shoe box."
@@ -111,6 +113,11 @@ def _talk(owned: Owned) -> None:
     ids["turn"] = memory.remember(
         ada, [NewMemory(TURN, speaker="Ada", kind="turn", sources=sources, thread=stored.conversation_id)]
     )[0]
+    with owned.database.session() as session:
+        shown = unobserved(session, ada, 10)
+        first = keep(session, ada, shown, Found(DRAWN, "fact", 0.7, (ids["turn"],)))
+        last = keep(session, ada, shown, Found(LATER, "fact", 0.9, (ids["turn"],), replaces=first.added))
+        ids["drawn"], ids["later"] = str(first.added), str(last.added)
     prompt = [
         {"role": "system", "content": f"You are Ada's agent.\nMemories:\n- Ada: {CANARY}"},
         {"role": "user", "content": "When does it sing?"},

@@ -25,7 +25,7 @@ from personal_data.portability.restore import Restored, restore
 from personal_data.portability.tables import OTHERS, PARTS
 from personal_data.records import AdapterVersion, Agent, ChatMessage, Conversation, Key, Record, Society, new_id
 from personal_data.records import Memory as MemoryRow
-from tests.personal_data.owned import BENS, CANARY, Owned, account, furnish
+from tests.personal_data.owned import BENS, CANARY, DRAWN, LATER, TURN, Owned, account, furnish
 
 Files = dict[str, bytes]
 
@@ -140,7 +140,7 @@ def test_an_archive_tells_all_of_its_owner_and_nothing_of_others(any_database: D
     for name, told in manifest["files"].items():
         assert told["sha256"] == hashlib.sha256(files[name]).hexdigest()
         assert told["bytes"] == len(files[name])
-    assert manifest["files"]["memories.jsonl"]["rows"] == 4
+    assert manifest["files"]["memories.jsonl"]["rows"] == 6
     assert set(manifest["files"]) == set(files) - {"manifest.json"}
 
 
@@ -149,7 +149,7 @@ def test_everything_is_restored_elsewhere(home: Owned, place: Place, tmp_path: P
     restored = place.restore(data, tmp_path)
     again = place.export()
     assert comparable(again, place.agent) == comparable(data, home.agent)
-    assert restored.added["memories"] == 4
+    assert restored.added["memories"] == 6
     assert restored.added["adapter_versions"] == 2
     with place.database.reading() as session:
         agent = session.get_one(Agent, place.agent)
@@ -192,9 +192,13 @@ def test_ids_that_are_anothers_are_replaced_and_nothing_of_theirs_is_touched(hom
     before = unpacked(packed(ben))
     (tmp_path / "in.zip").write_bytes(packed(home))
     restored = restore(home.database, home.store, home.ben, tmp_path / "in.zip")
-    assert restored.added["memories"] == 4
+    assert restored.added["memories"] == 6
     texts = {row.text for row in home.memory.entries(home.ben)}
     assert {CANARY, BENS} <= texts
+    rows = {row.text: row for row in home.memory.entries(home.ben)}
+    assert rows[DRAWN].superseded_by == rows[LATER].id != home.ids["later"], "what ended a fact is the one that is here"
+    assert rows[DRAWN].sources == [f"memory:{rows[TURN].id}"]
+    assert rows[TURN].id != home.ids["turn"]
     again = restore(home.database, home.store, home.ben, tmp_path / "in.zip")
     assert not again.added
     assert unpacked(packed(home))["memories.jsonl"] != before["memories.jsonl"]
@@ -237,7 +241,7 @@ def test_a_model_that_is_not_here_costs_the_live_version_alone(home: Owned, plac
         repacked(files | {"settings.json": json.dumps(told).encode()}, tmp_path / "in.zip"), tmp_path
     )
     assert restored.left_out["its model 'unknown' is not configured here"] == 1
-    assert restored.added["memories"] == 4
+    assert restored.added["memories"] == 6
     with place.database.reading() as session:
         assert session.get_one(Agent, place.agent).live_version_id is None
 

@@ -67,6 +67,13 @@ def test_a_slot_makes_one_job_however_often_it_is_ticked(stepped: SteppedDatabas
         assert (job.kind, job.user_id, job.subject_id) == ("improve", "usr_ada", "agt_ada")
 
 
+def test_a_slot_brings_a_reflection_beside_the_improvement(stepped: SteppedDatabase) -> None:
+    for _ in range(2):
+        made = [len(schedule.due(stepped, kind)) for kind in schedule.KINDS]
+    assert made == [0, 0]
+    assert sorted(keys(stepped)) == ["improve:agt_ada:1000000:0", "reflect:agt_ada:1000000:0"]
+
+
 def test_a_missed_week_makes_one_job(stepped: SteppedDatabase) -> None:
     stepped.at += 7 * 24 * HOUR + 5
     assert len(schedule.due(stepped)) == 1
