@@ -38,6 +38,8 @@ class StoredTurn:
     conversation_id: str
     question_id: str
     message_id: str
+    asked_at: float
+    """In seconds since the epoch."""
 
 
 class Conversations:
@@ -129,7 +131,7 @@ def _add(session: Session, turn: NewTurn) -> StoredTurn:
     )
     session.add_all([asked, answered])
     session.flush()
-    return StoredTurn(conversation.id, asked.id, answered.id)
+    return StoredTurn(conversation.id, asked.id, answered.id, asked.created_at)
 
 
 def _unless_forgotten(session: Session, turn: NewTurn) -> str:
@@ -150,4 +152,5 @@ def _stored(session: Session, turn: NewTurn) -> StoredTurn | None:
         raise Conflict(f"Idempotency-Key {turn.request_id!r} was used for another question; use a new one")
     if rows["assistant"].content not in (turn.answer, FORGOTTEN):
         raise Conflict(f"Idempotency-Key {turn.request_id!r}: another request was answered first; ask for its answer")
-    return StoredTurn(rows["user"].conversation_id, rows["user"].id, rows["assistant"].id)
+    asked = rows["user"]
+    return StoredTurn(asked.conversation_id, asked.id, rows["assistant"].id, asked.created_at)

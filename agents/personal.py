@@ -219,7 +219,14 @@ class PersonalAgent:
             self._memory.remember(
                 self.identity.user_id,
                 [
-                    NewMemory(piece, speaker=owner, kind="turn", sources=source, thread=turn.conversation_id)
+                    NewMemory(
+                        piece,
+                        speaker=owner,
+                        kind="turn",
+                        event_at=stored.asked_at,
+                        sources=source,
+                        thread=turn.conversation_id,
+                    )
                     for piece in pieces(question)
                 ],
             )
