@@ -25,7 +25,7 @@ from personal_data.embedding import Embedder, EndpointEmbedder, Vectors, from_by
 from personal_data.errors import BackendError, ConfigurationError, Conflict, IndexUnavailable, InvalidInput, NotFound
 from personal_data.facts import drawn_from, look_again, reopen
 from personal_data.index import ChromaIndex, VectorIndex
-from personal_data.lexical import Scores
+from personal_data.lexical import Mask, Scores
 from personal_data.outbox import BATCH, REPLACE, Outbox, batches, live, take_turn, tell, these
 from personal_data.ranking import DEPTH, Ranked, rank
 from personal_data.records import Import, ImportedMemory, MemoryVersion, User, new_id, now
@@ -41,6 +41,8 @@ from personal_data.versions import forget as forget_versions
 log = logging.getLogger(__name__)
 
 MAX_CHARS = 8_000
+_FURTHEST = 200 * 4**3
+"""An index is asked for no more than so many of the nearest."""
 _SHELVES_BYTES = 512 * 2**20
 """What the owners that were asked last may take in this process."""
 
@@ -171,7 +173,7 @@ class Memory:
                 allowed &= shelf.known_at(as_of)
             if kinds is not None:
                 allowed &= shelf.of_kinds(kinds)
-            cosines = None if vector is None else self._cosines(user_id, shelf, vector, view)
+            cosines = None if vector is None else self._cosines(user_id, shelf, vector, view, allowed)
             found = rank(shelf, query, cosines, asked_at=asked_at, allowed=allowed, k=k)
             hits = [_hit(shelf.entries[ranked.number], ranked) for ranked in found]
         return self._sourced(user_id, hits)
@@ -458,7 +460,7 @@ class Memory:
             raise NotFound(f"no memory {memory_id}")
         return row
 
-    def _cosines(self, user_id: str, shelf: Shelf, vector: Vectors, view: View | None) -> Scores | None:
+    def _cosines(self, user_id: str, shelf: Shelf, vector: Vectors, view: View | None, allowed: Mask) -> Scores | None:
         """Of all memories, from the shelf; where an owner has more than it holds vectors of, of the nearest by the
         index: of those in the view's scopes, and where words open others, of all."""
         if shelf.exact:
@@ -467,15 +469,23 @@ class Memory:
         if view is not None and view.openings:
             asked.add(None)
         try:
-            found = [
-                one
-                for scopes in asked
-                for one in self._index.query(user_id, self._embedder.model, vector, DEPTH, scopes)
-            ]
+            found = [one for scopes in asked for one in self._nearest(user_id, shelf, vector, scopes, allowed)]
         except IndexUnavailable as error:
             log.warning("recalling by words only: %s", error)
             return None
         return shelf.placed(found)
+
+    def _nearest(
+        self, user_id: str, shelf: Shelf, vector: Vectors, scopes: Sequence[str] | None, allowed: Mask
+    ) -> list[tuple[str, float]]:
+        """The index knows scopes and nothing else that keeps a memory back: it is asked for more until those that may
+        be seen are as many as count, so that the others do not take their places."""
+        k = DEPTH
+        while True:
+            found = self._index.query(user_id, self._embedder.model, vector, k, scopes)
+            if len(found) < k or k >= _FURTHEST or shelf.count({one for one, _ in found}, allowed) >= DEPTH:
+                return found
+            k *= 4
 
     def _refresh(self, user_id: str, shelf: Shelf) -> None:
         """Tell a shelf what has changed since its revision."""

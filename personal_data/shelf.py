@@ -221,6 +221,10 @@ class Shelf:
                 places[number] = max(places[number], cosine)
         return places
 
+    def count(self, memory_ids: Iterable[str], among: Mask) -> int:
+        """How many of these memories are here and among those."""
+        return sum(among[self._numbers[one]] for one in memory_ids if one in self._numbers)
+
     @property
     def alive(self) -> Mask:
         """Which memories were not forgotten."""

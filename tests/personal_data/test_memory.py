@@ -16,6 +16,7 @@ from personal_data.embedding import HashingEmbedder, Vectors
 from personal_data.errors import BackendUnavailable, IndexUnavailable, InvalidInput, NotFound
 from personal_data.index import ChromaIndex, IndexRow, collection_name
 from personal_data.memory import MAX_CHARS, Memory, NewMemory, pieces
+from personal_data.ranking import DEPTH
 from personal_data.records import Agent, Debate, MemoryOutbox, Model, Society, User, new_id
 from personal_data.records import Memory as MemoryRow
 from personal_data.sharing import disclose, disclosures
@@ -379,6 +380,20 @@ def test_a_stray_vector_in_the_index_never_becomes_a_memory(
     vector = HashingEmbedder().embed(["My cat is called Miro."])[0]
     index.upsert(ada, HashingEmbedder.model, [IndexRow("mem_stray", "private", vector)])
     assert [hit.id for hit in memory.recall(ada, "What is my cat called?", 10)] == [kept]
+
+
+def test_what_is_kept_back_takes_no_place_in_the_index(
+    database: Database, chroma_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A memory that is too large to be compared exactly: the nearest are all sensitive, and the answer is far."""
+    monkeypatch.setattr(shelf, "EXACT_MEMORIES", 2)
+    ada = person(database, "ada")
+    memory = Memory(database, HashingEmbedder(), ChromaIndex(chroma_url))
+    private = [f"My doctor gave me pills against headache number {number}." for number in range(DEPTH + 50)]
+    memory.remember(ada, [NewMemory(text, "Ada", scope="public") for text in private])
+    [kept] = memory.remember(ada, [NewMemory("Pebbles against the window.", "Ada", scope="public")])
+    hits = memory.recall(ada, "doctor pills headache against number", 5, audience="public")
+    assert [(hit.id, sorted(hit.why)) for hit in hits] == [(kept, ["meaning", "words"])]
 
 
 def test_disclosures_are_written_once_and_read_by_their_owner(any_database: Database) -> None:
