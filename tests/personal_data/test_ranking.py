@@ -49,13 +49,26 @@ def ranked(made: Shelf, question: str, *, axis: int | None = None, k: int = 10) 
 
 def test_words_and_meaning_are_fused_by_their_places() -> None:
     made = shelf(turn("m1", "My cat is called Miro."), turn("m2", "The boat is green."), turn("m3", "Rain again."))
-    found = rank(made, "cat", made.cosines(AXES[2]), asked_at=ASKED, allowed=made.seen_by(None), k=3)
+    said_at = datetime(2023, 1, 1, tzinfo=UTC).timestamp()
+    found = rank(made, "cat", made.cosines(AXES[2]), asked_at=said_at, allowed=made.seen_by(None), k=3)
     assert [made.entries[one.number].id for one in found] == ["m1", "m2", "m3"]
     assert found[0].why == {"words": 1, "meaning": 2}
     assert found[0].score == pytest.approx(1 / 6 + 1 / 7)
     assert found[1].score == pytest.approx(1 / 6)
     assert ranked(made, "cat") == [("m1", {"words": 1})]
     assert ranked(made, "the") == []
+
+
+def test_of_two_that_fit_alike_the_newer_comes_first_and_none_fades_away() -> None:
+    made = shelf(turn("m1", "The code is 1.", day="2013-01-01"), turn("m2", "The code is 2.", day="2021-01-01"))
+    asked_at = datetime(2023, 1, 1, tzinfo=UTC).timestamp()
+    found = rank(made, "code", None, asked_at=asked_at, allowed=made.seen_by(None), k=5)
+    assert [made.entries[one.number].id for one in found] == ["m1", "m2"], "a tenth for ten years is less than a place"
+    assert found[0].score == pytest.approx(1 / 6 * (1 - 0.1 * (1 - 0.5 ** (10 * 365.25 / 365 / 2))), rel=1e-3)
+    assert found[1].score == pytest.approx(1 / 7 * 0.95, rel=1e-3)
+    named = rank(made, "code in 2013", None, asked_at=asked_at, allowed=made.seen_by(None), k=5)
+    assert "time" in named[0].why
+    assert named[0].score == pytest.approx(1 / 6 + 1 / 6), "what is asked for by its time is not too old"
 
 
 def test_a_turn_stands_beside_its_neighbours_of_the_same_conversation() -> None:
