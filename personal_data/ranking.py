@@ -73,8 +73,8 @@ def rank(
 
 
 def _fresh(times: npt.NDArray[np.float64], asked_at: float) -> Scores:
-    """What its age leaves of a memory's score: of two that fit alike the newer comes first, and nothing ever fades away.
-    The age of what nobody dated is not held against it."""
+    """What its age leaves of a memory's score: of two that fit alike the newer comes first, and nothing fades away. The
+    age of what nobody dated is not held against it."""
     years = np.nan_to_num(np.maximum(0.0, asked_at - times) / (365 * 86_400))
     found: Scores = (1 - _FADES * (1 - 0.5 ** (years / _HALF_LIFE_YEARS))).astype(np.float32)
     return found
