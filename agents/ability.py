@@ -53,12 +53,12 @@ async def able_to_reflect(database: Database, model: str, ask: Ask) -> Ability:
     with database.session() as session:
         row = session.get_one(Model, model)
         told = {"passed": ability.passed, "of": ability.of, "able": ability.able, "lineage": row.lineage, "at": now()}
-        row.abilities = row.abilities | {ABILITY: told}
+        row.abilities = (row.abilities or {}) | {ABILITY: told}
     return ability
 
 
 def _known(row: Model) -> Ability | None:
-    told: dict[str, Any] | None = row.abilities.get(ABILITY)
+    told: dict[str, Any] | None = (row.abilities or {}).get(ABILITY)
     if told is None or told["lineage"] != row.lineage or told["of"] != len(TASKS):
         return None
     ability = Ability(told["passed"], told["of"])

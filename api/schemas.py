@@ -88,7 +88,7 @@ class ModelOut(Out):
     kind: str
     base: str | None
     lineage: str
-    abilities: dict[str, Any]
+    abilities: dict[str, Any] | None
     """What was tried with it, such as `reflect`: {passed, of, able, ...}; what is missing was not tried yet."""
 
 

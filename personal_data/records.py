@@ -110,7 +110,7 @@ class Model(Record):
     kind: Mapped[str] = mapped_column(String(16))
     base: Mapped[str | None] = mapped_column(String(500))
     lineage: Mapped[str] = mapped_column(String(500))
-    abilities: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    abilities: Mapped[dict[str, Any] | None]
     """What was tried with it, by name: {passed, of, able, lineage, at}; what is missing was not tried yet."""
     created_at: Mapped[float] = mapped_column(default=now)
 

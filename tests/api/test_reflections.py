@@ -162,4 +162,5 @@ def test_an_agent_moved_to_another_model_is_tried_on_that_one(platform: Platform
     eve.client.change_agent(model="reflective")
     assert len(reflected(eve)["added"]) == 1
     with platform.database.reading() as session:
-        assert session.get_one(Model, "reflective").abilities["reflect"]["able"] is True
+        tried = session.get_one(Model, "reflective").abilities
+    assert tried is not None and tried["reflect"]["able"] is True

@@ -16,4 +16,4 @@ def upgrade() -> None:
     op.add_column("memories", sa.Column("confidence", sa.Double(), nullable=True))
     op.add_column("memories", sa.Column("observed", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.create_index("ix_memories_user_observed", "memories", ["user_id", "observed"])
-    op.add_column("models", sa.Column("abilities", sa.JSON(), server_default="{}", nullable=False))
+    op.add_column("models", sa.Column("abilities", sa.JSON(), nullable=True))
