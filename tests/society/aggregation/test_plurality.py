@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from society.aggregation import plurality
+from society.aggregation.ballot import Ballot
+from society.aggregation.plurality import count, plurality
 from society.state import Vote
 
 
@@ -66,3 +68,37 @@ def test_posteriors_leave_room_for_none_of_these(votes: list[Vote]) -> None:
     assert total < 1
     if clusters:
         assert abs(1 - total - 1 / (voters + len(clusters) + 1)) < 1e-12
+
+
+def test_a_tie_goes_to_the_supporters_that_are_trusted_more_before_any_lot() -> None:
+    votes = [vote("a", "x"), vote("b", "y"), vote("c", "z"), vote("d", "z"), vote("e", "y")]
+    trust = {"a": 0.9, "b": 0.6, "c": 0.7, "d": 0.6, "e": 0.6}
+    for seed in range(20):
+        decision = plurality(votes, seed=seed, trust=trust)
+        assert decision.winner is not None
+        assert decision.winner.key == "z"
+        assert decision.tie == "tie of 2 answers, given to the one whose supporters are trusted more"
+
+
+def test_equal_trust_leaves_it_to_the_lot() -> None:
+    votes = [vote("a", "x"), vote("b", "y")]
+    trust = {"a": 0.1 + 0.2, "b": 0.3}  # equal but for rounding
+    drawn = {plurality(votes, seed=seed, trust=trust).winner for seed in range(20)}
+    assert len(drawn) == 2
+    assert plurality(votes, seed=1, trust=trust).tie == "tie of 2 answers, drawn by lot from the debate's seed"
+
+
+def test_a_lineage_weighs_no_more_than_its_cap_and_loses_no_seat() -> None:
+    clones = {f"clone-{seat}": "x" for seat in range(7)}
+    ballot = Ballot(clones | {"a": "y", "b": "y", "c": "y"})
+    lineages = dict.fromkeys(clones, "one base")
+    assert count(ballot, lineages, seed=1).choice == "x"
+    capped = count(ballot, lineages, seed=1, lineage_cap=2)
+    assert capped.choice == "y"
+    assert capped.probabilities == pytest.approx({"y": 4 / 8, "x": 3 / 8})  # 3 and 2 votes, 2 answers, 1 for none
+    assert capped.none == pytest.approx(1 / 8)
+
+
+@given(votes_strategy)
+def test_one_more_abstention_changes_nothing(votes: list[Vote]) -> None:
+    assert plurality([*votes, vote("silent", None)], seed=1) == plurality(votes, seed=1)
