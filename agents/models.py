@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from agents.backend import ChatBackend
 from agents.endpoint import EndpointBackend
 from agents.provider import ProviderBackend
+from agents.recorded import open_recorded
 from personal_data.errors import ConfigurationError
 from personal_data.records import Model
 from personal_data.settings import ModelSettings, Settings, read_key
@@ -29,6 +30,9 @@ def build_backend(settings: Settings, name: str) -> ChatBackend:
         if (url := settings.engines.get(name)) is None:
             raise ConfigurationError(f"model {name!r}: its engine is not running; start it with `folkmoot serve`")
         return EndpointBackend(url, name, api_key=settings.engine_token, timeout_s=model.timeout_s)
+    if model.kind == "recorded":
+        assert model.file is not None and model.model is not None
+        return open_recorded(model.file, model.model)
     key = read_key(f"model {name!r}", model.api_key_env)
     if model.kind == "endpoint":
         assert model.url is not None

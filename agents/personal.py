@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 
 from agents.backend import TOO_LONG, AdapterRef, ChatBackend
 from agents.conversations import Conversations, NewTurn
-from agents.messages import Delta, Message, SamplingParams
-from agents.prompts import MemoryLine, final_answer, is_unknown, propose, system
+from agents.messages import Completion, Delta, Message, SamplingParams
+from agents.prompts import MemoryLine, final_answer, is_unknown, propose, repair, resolve, review, system
 from personal_data.errors import InvalidInput, RequestRefused
 from personal_data.memory import Hit, Memory, NewMemory, pieces
 from personal_data.profile import Preference
@@ -65,6 +65,9 @@ class Proposal:
     memory_ids: tuple[str, ...]
     parsed: bool
     completion_tokens: int | None
+    calls: int = 1
+    shown: tuple[str, ...] = ()
+    """The texts of those memories."""
 
 
 class PersonalAgent:
@@ -121,31 +124,82 @@ class PersonalAgent:
         turn.deltas = self._stream_and_store(turn, history, params, request_id)
         return turn
 
-    async def propose(self, question: str, *, audience: str, params: SamplingParams) -> Proposal:
-        """Think about a society's question with the memories that its audience may see.
+    async def propose(
+        self, question: str, *, audience: str | None, params: Sequence[SamplingParams], recalls: bool = True
+    ) -> list[Proposal]:
+        """Think about a society's question, once for each of `params`, with the memories that its audience may see.
 
-        The owner's standing instructions stay out: they carry no scope yet, and others read the argument.
+        The owner's standing instructions stay out: they carry no scope, and others read the argument.
 
         Raises:
             FolkmootError: the model failed (see `ChatBackend`); the caller records an absence.
         """
-        asked = [propose(question)]
-        hits = await asyncio.to_thread(self._recall, question, audience=audience)
+        return await self._think(propose(question), question, audience, params, recalls)
+
+    async def review(
+        self,
+        question: str,
+        proposed: str,
+        argument: str,
+        *,
+        audience: str,
+        params: SamplingParams,
+        recalls: bool = True,
+    ) -> Proposal:
+        """Check somebody's hypothesis; what the reviewer finds itself is the answer.
+
+        Raises:
+            FolkmootError: as `propose`.
+        """
+        [found] = await self._think(review(question, proposed, argument), question, audience, [params], recalls)
+        return found
+
+    async def resolve(
+        self,
+        question: str,
+        hypotheses: Sequence[tuple[str, str]],
+        *,
+        audience: str,
+        params: SamplingParams,
+        recalls: bool = True,
+    ) -> Proposal:
+        """Solve a question again, knowing the hypotheses (answer, status) that are left, and nothing of who holds them.
+
+        Raises:
+            FolkmootError: as `propose`.
+        """
+        [found] = await self._think(resolve(question, hypotheses), question, audience, [params], recalls)
+        return found
+
+    async def _think(
+        self, asked: Message, question: str, audience: str | None, params: Sequence[SamplingParams], recalls: bool
+    ) -> list[Proposal]:
+        hits = await asyncio.to_thread(self._recall, question, audience=audience) if recalls else []
+        return list(await asyncio.gather(*(self._thought(asked, hits, one) for one in params)))
+
+    async def _thought(self, asked: Message, hits: list[Hit], params: SamplingParams) -> Proposal:
+        """One completion; where it does not say what its answer is, it is asked for that once."""
+        history = [asked]
         while True:
-            prompt = self._prompt(asked, hits, instructions=())
+            prompt = self._prompt(history, hits, instructions=())
             try:
                 completion = await self._backend.complete(prompt, params, adapter=self.identity.adapter)
                 break
             except RequestRefused as error:
-                asked, hits = _shorter(asked, hits, error)
-        answer = final_answer(completion.text) if completion.finish_reason != "length" else None
-        return Proposal(
-            answer=None if answer is None or is_unknown(answer) else answer,
-            argument=completion.text.strip(),
-            memory_ids=tuple(hit.id for hit in hits),
-            parsed=answer is not None,
-            completion_tokens=completion.usage.completion_tokens if completion.usage else None,
-        )
+                history, hits = _shorter(history, hits, error)
+        first = _proposal(completion, hits)
+        if first.parsed or completion.finish_reason == "length" or not completion.text.strip():
+            return first
+        prompt = [*prompt, Message("assistant", completion.text), repair()]
+        try:
+            again = _proposal(await self._backend.complete(prompt, params, adapter=self.identity.adapter), hits)
+        except RequestRefused:
+            return first
+        return replace(again, argument=first.argument, completion_tokens=_sum(first, again), calls=2)
+
+    def hidden_near(self, text: str, audience: str) -> list[str]:
+        """The owner's memories that an audience may not see and that a text may quote. Blocks: call it off the loop."""
+        return self._memory.hidden_near(self.identity.user_id, text, audience)
 
     def prompt_for(self, history: Sequence[Message]) -> list[Message]:
         """The messages that the model would see now, for feedback to learn from. Blocks: call it off the event loop."""
@@ -230,6 +284,24 @@ class PersonalAgent:
                     for piece in pieces(question)
                 ],
             )
+
+
+def _proposal(completion: Completion, hits: Sequence[Hit]) -> Proposal:
+    answer = final_answer(completion.text) if completion.finish_reason != "length" else None
+    return Proposal(
+        answer=None if answer is None or is_unknown(answer) else answer,
+        argument=completion.text.strip(),
+        memory_ids=tuple(hit.id for hit in hits),
+        parsed=answer is not None,
+        completion_tokens=completion.usage.completion_tokens if completion.usage else None,
+        shown=tuple(hit.text for hit in hits),
+    )
+
+
+def _sum(first: Proposal, second: Proposal) -> int | None:
+    if first.completion_tokens is None or second.completion_tokens is None:
+        return None
+    return first.completion_tokens + second.completion_tokens
 
 
 async def _nothing() -> AsyncGenerator[Delta, None]:

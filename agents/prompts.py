@@ -68,6 +68,11 @@ def resolve(question: str, hypotheses: Sequence[tuple[str, str]]) -> Message:
     return Message("user", "\n".join([question, "Proposed:", *lines, f"Solve it again. {SHOW_WORK}"]))
 
 
+def repair() -> Message:
+    """Ask once more for the line that says what the answer is."""
+    return Message("user", f"Say only what your answer is, as one line: `{_ANSWER}` and then the answer.")
+
+
 def judge(question: str, answer: str) -> Message:
     """Pointwise verdict on a shown answer. The nursery is near chance at this: measure a judge before use."""
     return Message(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from personal_data.errors import Conflict, FolkmootError, LeaseLost
 from personal_data.records import Debate, Job, Society, User, new_id, now
 from personal_data.settings import Settings
 from society.intake import for_reader, open_debate
+from society.learning import Learning
 from training import ledger
 from training.ledger import Lease, Pulse
 
@@ -42,6 +43,10 @@ def submit(
     question: str,
     deadline_s: float,
     seed: int | None = None,
+    kind: str = "closed",
+    topic: str = "general",
+    plan: Mapping[str, Any] | None = None,
+    learning: Learning | None = None,
     request_id: str | None = None,
 ) -> Debate:
     """Record a question and the job to debate it; the same `request_id` again returns the same debate.
@@ -55,7 +60,18 @@ def submit(
     user = session.get_one(User, user_id)
     try:
         with session.begin_nested():
-            debate = open_debate(session, user=user, slug=slug, question=question, deadline_s=deadline_s, seed=seed)
+            debate = open_debate(
+                session,
+                user=user,
+                slug=slug,
+                question=question,
+                deadline_s=deadline_s,
+                learning=learning,
+                seed=seed,
+                kind=kind,
+                topic=topic,
+                plan=plan,
+            )
             ledger.enqueue(session, kind=KIND, user_id=user_id, subject_id=debate.id, idempotency_key=key)
     except Conflict:  # perhaps a retry that ran beside its first attempt: then that one's debate stands
         if (known := _asked_before(session, key, slug=slug, question=question)) is None:
@@ -104,8 +120,11 @@ def settle(session: Session) -> None:
 class DebateRunner:
     """Claims waiting debates, a few at a time, and keeps their leases while they run."""
 
-    def __init__(self, database: Database, directory: AgentDirectory, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, directory: AgentDirectory, settings: Settings, learning: Learning | None = None
+    ) -> None:
         self._database = database
+        self._learning = learning or Learning()
         self._directory = directory
         self._lease_s = settings.lease_s
         self._sweep_s = settings.sweep_s
@@ -185,6 +204,7 @@ class DebateRunner:
             self._database,
             self._directory,
             lease.subject_id,
+            learning=self._learning,
             fence=partial(ledger.fence, lease=lease),
             finish=partial(ledger.finish, lease=lease, result={}),
         )

@@ -1,7 +1,8 @@
 """A debate as a sequence of events, derived from its records alone: replayable by anybody, after any crash.
 
-`opened` (question, panel), one `position` for each member that has answered or is known to be absent, then `done` or
-`failed` with the whole report. An event's id is the id of the record that it tells of.
+`opened` (question, panel), a `position` for each round of each member that has answered or is known to be absent, a
+`review` for each check of a hypothesis, then `done` or `failed` with the whole report. An event's id is the id of the
+record that it tells of.
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ class DebateEvent:
 def debate_events(told: dict[str, Any]) -> list[DebateEvent]:
     """The events of a report so far, oldest first."""
     opened = DebateEvent(told["id"], "opened", {"question": told["question"], "panel": told["panel"]})
-    positions = [DebateEvent(position["id"], "position", position) for position in told["positions"]]
+    said = [DebateEvent(position["id"], "position", position) for position in told["positions"]]
+    said += [DebateEvent(review["id"], "review", review) for review in told["reviews"]]
+    said.sort(key=lambda event: (event.data["at"], event.id))
     end = [] if told["state"] == "queued" else [DebateEvent(f"{told['id']}.end", told["state"], told)]
-    return [opened, *positions, *end]
+    return [opened, *said, *end]
 
 
 async def follow(state: State, caller: Caller, debate_id: str, last_id: str | None) -> AsyncGenerator[str, None]:

@@ -18,6 +18,7 @@ from api.erasures import Eraser
 from personal_data.database import Database
 from personal_data.memory import Memory, open_memory
 from personal_data.settings import Settings, prepare_data_dir
+from society.learning import Learning
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class State:
     memory: Memory
     directory: AgentDirectory
     debates: DebateRunner
+    learning: Learning
     eraser: Eraser
 
 
@@ -45,8 +47,9 @@ def open_state(settings: Settings) -> State:
     with database.session() as session:
         sync_models(session, settings)
     directory = AgentDirectory(settings, database, memory)
-    debates = DebateRunner(database, directory, settings)
-    return State(settings, database, memory, directory, debates, Eraser(settings, database, memory))
+    learning = Learning()
+    debates = DebateRunner(database, directory, settings, learning)
+    return State(settings, database, memory, directory, debates, learning, Eraser(settings, database, memory))
 
 
 async def _state(request: Request) -> State:

@@ -25,7 +25,7 @@ from personal_data.embedding import Embedder, EndpointEmbedder, Vectors, from_by
 from personal_data.errors import BackendError, ConfigurationError, Conflict, IndexUnavailable, InvalidInput, NotFound
 from personal_data.facts import drawn_from, look_again, reopen
 from personal_data.index import ChromaIndex, VectorIndex
-from personal_data.lexical import Mask, Scores
+from personal_data.lexical import Mask, Scores, words
 from personal_data.outbox import BATCH, REPLACE, Outbox, batches, live, take_turn, tell, these
 from personal_data.ranking import DEPTH, Ranked, rank
 from personal_data.records import Import, ImportedMemory, MemoryVersion, User, new_id, now
@@ -184,6 +184,18 @@ class Memory:
             return None
         with self._database.reading() as session:
             return view_of(session, user_id, audience, at=now())
+
+    def hidden_near(self, user_id: str, text: str, audience: str, *, limit: int = 50) -> list[str]:
+        """Texts of the owner that this audience may not see, those first that share most words with a text: what it may
+        have been taken from."""
+        view = self._view(user_id, audience)
+        with self._shelves.of(user_id) as shelf:
+            hidden = shelf.alive & ~shelf.seen_by(view)
+            if not hidden.any():
+                return []
+            scores = shelf.words.scores(words(text), hidden)
+            best = np.argsort(-scores, kind="stable")[:limit]
+            return [shelf.entries[number].text for number in best if hidden[number] and scores[number] > 0]
 
     def shown_to(self, user_id: str, audience: str, *, limit: int = 100, before: str | None = None) -> Shown:
         """What an audience would see of an owner, newest first, and why the rest stays hidden. It is what recall for

@@ -286,6 +286,8 @@ class Society(Record):
     slug: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str] = mapped_column(String(200))
     owner_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    plan: Mapped[dict[str, Any] | None]
+    """How it debates where a question does not say: `society.state.Plan`."""
     created_at: Mapped[float] = mapped_column(default=now)
 
 
@@ -296,6 +298,10 @@ class Member(Record):
     society_id: Mapped[str] = mapped_column(ForeignKey("societies.id", ondelete="CASCADE"), primary_key=True)
     agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True)
     state: Mapped[str] = mapped_column(String(16), default="invited")
+    role: Mapped[str] = mapped_column(String(16), default="member", server_default="member")
+    """member: its agent is asked; observer: it may ask and read."""
+    shares_memories: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether the agent may look into what its owner shares with this society, or answers by what it knows alone."""
     created_at: Mapped[float] = mapped_column(default=now)
 
 
@@ -310,6 +316,11 @@ class Debate(Record):
     panel: Mapped[list[Any]]
     """Agent ids in seat order, fixed at intake."""
     seed: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(16), default="closed", server_default="closed")
+    """closed: answers can be compared; open: texts; opinion: there is no right answer."""
+    topic: Mapped[str] = mapped_column(String(64), default="general", server_default="general")
+    plan: Mapped[dict[str, Any] | None]
+    """`society.state.Plan`, as it was when it was asked."""
     state: Mapped[str] = mapped_column(String(16), default="queued")
     """queued, done or failed; how far it is, its positions tell."""
     deadline_s: Mapped[float]
@@ -336,6 +347,14 @@ class Position(Record):
     answer: Mapped[str | None] = mapped_column(Text)
     answer_key: Mapped[str | None] = mapped_column(Text)
     argument: Mapped[str | None] = mapped_column(Text)
+    confidence: Mapped[float | None]
+    """The share of its own thoughts that ended with this answer; None where it thought once."""
+    alternatives: Mapped[list[Any] | None]
+    """Keys of the other answers that it held."""
+    reason: Mapped[str | None] = mapped_column(String(20))
+    """Of a later round, why it is what it is: new_evidence, unchanged, or unfounded, which counts as the one before."""
+    flags: Mapped[dict[str, Any] | None]
+    """What the guards saw in it: {held_back: n, orders: true}."""
     cause: Mapped[str | None] = mapped_column(String(32))
     """Why it is absent: timeout, error, refused, budget or parse."""
     lineage: Mapped[str] = mapped_column(String(500))
@@ -360,6 +379,51 @@ class Hypothesis(Record):
     status: Mapped[str] = mapped_column(String(16), default="open")
 
 
+class Review(Record):
+    """One member's check of one hypothesis, without knowing whose it is or how many hold it."""
+
+    __tablename__ = "reviews"
+    __table_args__ = (UniqueConstraint("debate_id", "hypothesis_id", "agent_id"),)
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("rev"))
+    debate_id: Mapped[str] = mapped_column(ForeignKey("debates.id", ondelete="CASCADE"))
+    hypothesis_id: Mapped[str] = mapped_column(ForeignKey("hypotheses.id", ondelete="CASCADE"))
+    agent_id: Mapped[str] = mapped_column(String(40))
+    verdict: Mapped[str] = mapped_column(String(16))
+    """verified, refuted, undecided or absent."""
+    answer: Mapped[str | None] = mapped_column(Text)
+    """What the reviewer found itself; code compares it with the hypothesis."""
+    argument: Mapped[str | None] = mapped_column(Text)
+    lineage: Mapped[str] = mapped_column(String(500))
+    memory_ids: Mapped[list[Any]] = mapped_column(default=list)
+    flags: Mapped[dict[str, Any] | None]
+    cause: Mapped[str | None] = mapped_column(String(32))
+    completion_tokens: Mapped[int | None]
+    elapsed_s: Mapped[float | None]
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
+class ResolvedQuestion(Record):
+    """A question whose right answer became known, and what each member had answered: what trust is learnt from.
+
+    Keys only, no question's text: of a debate, by its asker's outcome; or brought in from elsewhere.
+    """
+
+    __tablename__ = "resolved_questions"
+    __table_args__ = (UniqueConstraint("society_id", "source"),)
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("res"))
+    society_id: Mapped[str] = mapped_column(ForeignKey("societies.id", ondelete="CASCADE"), index=True)
+    source: Mapped[str] = mapped_column(String(64))
+    """The debate's id, or the digest of a question that was brought in."""
+    topic: Mapped[str] = mapped_column(String(64), default="general")
+    right: Mapped[str | None] = mapped_column(Text)
+    """The right answer's key; None: none of those given."""
+    votes: Mapped[dict[str, Any]]
+    """Agent id → {key, confidence, revision}; a key that is None abstained."""
+    reviews: Mapped[dict[str, Any] | None]
+    """Answer key → {verified, refuted}."""
+    created_at: Mapped[float] = mapped_column(default=now)
+
+
 class Verdict(Record):
     """What the society reports."""
 
@@ -375,6 +439,14 @@ class Verdict(Record):
     dissent: Mapped[list[Any]]
     coverage: Mapped[dict[str, Any]]
     degraded: Mapped[bool]
+    distribution: Mapped[dict[str, Any] | None]
+    """Answer key → how probable it is."""
+    none_of_these: Mapped[float | None]
+    """How probable it is that every answer given is wrong."""
+    stopped: Mapped[str | None] = mapped_column(String(40))
+    """Why nothing more was asked."""
+    cost: Mapped[dict[str, Any] | None]
+    """{calls, completion_tokens, spared}: spared calls are those that an earlier stop saved, or would have saved."""
     created_at: Mapped[float] = mapped_column(default=now)
 
 

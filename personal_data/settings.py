@@ -35,19 +35,21 @@ _CLIENT_VARIABLES = frozenset({"FOLKMOOT_KEY", "FOLKMOOT_URL"})
 class ModelSettings(BaseModel, extra="forbid"):
     """One `[models.<name>]` table. `base` names weights to train on: builtin:nursery, a local folder or a hub id.
 
-    `model` is what an endpoint's server calls it (by default as the table is called), or a provider's litellm name.
+    `model` is what an endpoint's server calls it (by default as the table is called), a provider's litellm name, or the
+    member of a committee whose recorded answers stand in `file`.
     """
 
-    kind: Literal["engine", "endpoint", "provider"] = "engine"
+    kind: Literal["engine", "endpoint", "provider", "recorded"] = "engine"
     base: str | None = None
     url: str | None = None
     model: str | None = None
+    file: Path | None = None
     api_key_env: str | None = None
     timeout_s: float = 120.0
 
     @model_validator(mode="after")
     def _complete(self) -> ModelSettings:
-        required = {"engine": ("base",), "endpoint": ("url",), "provider": ("model",)}[self.kind]
+        required = _REQUIRED[self.kind]
         missing = [name for name in required if getattr(self, name) is None]
         if missing:
             raise ValueError(f"a model of kind {self.kind!r} needs {', '.join(missing)}")
@@ -56,7 +58,10 @@ class ModelSettings(BaseModel, extra="forbid"):
     @property
     def trainable(self) -> bool:
         """Whether agents on this model carry adapters: we must hold the base weights and serve adapters by name."""
-        return self.kind != "provider" and self.base is not None
+        return self.kind in ("engine", "endpoint") and self.base is not None
+
+
+_REQUIRED = {"engine": ("base",), "endpoint": ("url",), "provider": ("model",), "recorded": ("file", "model")}
 
 
 def _default_data_dir() -> Path:

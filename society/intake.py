@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from personal_data.errors import Conflict, InvalidInput, NotFound
-from personal_data.records import Debate, User
+from personal_data.records import Debate, User, now
+from society.learning import Learned, Learning
 from society.membership import for_asker, panel
+from society.state import Plan
 
 MAX_QUESTION_CHARS = 8_000
+KINDS = ("closed", "open", "opinion")
 
 
 def open_debate(
-    session: Session, *, user: User, slug: str, question: str, deadline_s: float, seed: int | None = None
+    session: Session,
+    *,
+    user: User,
+    slug: str,
+    question: str,
+    deadline_s: float,
+    seed: int | None = None,
+    kind: str = "closed",
+    topic: str = "general",
+    plan: Mapping[str, Any] | None = None,
+    learning: Learning | None = None,
 ) -> Debate:
-    """Record a question to a society; the panel is its accepted members of this moment.
+    """Record a question to a society, and whom it goes to: its members of this moment, those it trusts most first; of
+    more than the plan has seats for, those, and one by lot, so that nobody's record stays unknown.
 
     Raises:
-        InvalidInput: an empty or oversized question.
+        InvalidInput: an empty or oversized question; a kind or plan that there is not.
         NotFound: no such society for this person.
         Conflict: the society has no members to ask.
     """
@@ -31,17 +47,36 @@ def open_debate(
     seats = panel(session, society.id)
     if not seats:
         raise Conflict(f"society {slug!r} has no accepted members yet: invite some")
+    if kind not in KINDS:
+        raise InvalidInput(f"no kind of question {kind!r}; there are {', '.join(KINDS)}", param="kind")
+    going = Plan.read((society.plan or {}) | dict(plan or {}))
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    asked_at = now()
+    learned = (learning or Learning()).of(session, society.id, until=asked_at)
     debate = Debate(
         society_id=society.id,
         user_id=user.id,
         question=question.strip(),
-        panel=seats,
-        seed=secrets.randbelow(2**31) if seed is None else seed,
+        panel=_seated(seats, learned, topic, going.panel_size, seed),
+        seed=seed,
+        kind=kind,
+        topic=topic,
+        plan=going.told(),
+        created_at=asked_at,
         deadline_s=deadline_s,
     )
     session.add(debate)
     session.flush()
     return debate
+
+
+def _seated(members: Sequence[str], learned: Learned, topic: str, size: int, seed: int) -> list[str]:
+    """Those trusted most first, members alike in their order of handles."""
+    order = sorted(members, key=lambda member: -learned.trust(member, topic))
+    if len(order) <= size:
+        return order
+    chosen, rest = order[: size - 1], order[size - 1 :]
+    return [*chosen, rest[seed % len(rest)]]
 
 
 def for_reader(session: Session, *, user_id: str, debate_id: str) -> Debate:

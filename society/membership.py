@@ -113,7 +113,11 @@ def for_asker(session: Session, *, user_id: str, slug: str) -> Society:
 
 def panel(session: Session, society_id: str) -> list[str]:
     """Agent ids of all accepted members, in seat order (by handle)."""
-    return [agent.id for agent, member in members_of(session, society_id) if member.state == "accepted"]
+    return [
+        agent.id
+        for agent, member in members_of(session, society_id)
+        if member.state == "accepted" and member.role != "observer"
+    ]
 
 
 def _agent_of(session: Session, user_id: str) -> Agent:

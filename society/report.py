@@ -7,17 +7,23 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from personal_data.records import Agent, Debate, Hypothesis, Position, Verdict
+from personal_data.records import Agent, Debate, Hypothesis, Position, Review, Verdict
+from society.state import Plan
 
 
 def report(session: Session, debate: Debate) -> dict[str, Any]:
     """Everything known of a debate so far; `verdict` is None until it is done."""
     handles = dict(session.execute(select(Agent.id, Agent.handle).where(Agent.id.in_(debate.panel))).tuples().all())
-    positions = session.scalars(select(Position).where(Position.debate_id == debate.id).order_by(Position.created_at))
+    positions = session.scalars(
+        select(Position).where(Position.debate_id == debate.id).order_by(Position.created_at, Position.id)
+    )
     hypotheses = session.scalars(
         select(Hypothesis).where(Hypothesis.debate_id == debate.id).order_by(Hypothesis.posterior.desc())
     )
     verdict = session.scalar(select(Verdict).where(Verdict.debate_id == debate.id))
+    reviews = session.scalars(select(Review).where(Review.debate_id == debate.id).order_by(Review.created_at))
+    rows = list(hypotheses)
+    keys = {row.id: row.key for row in rows}
     return {
         "id": debate.id,
         "question": debate.question,
@@ -25,19 +31,15 @@ def report(session: Session, debate: Debate) -> dict[str, Any]:
         "error": debate.error,
         "outcome": debate.outcome,
         "seed": debate.seed,
+        "kind": debate.kind,
+        "topic": debate.topic,
+        "plan": Plan.read(debate.plan).told(),
         "created_at": debate.created_at,
         "finished_at": debate.finished_at,
         "panel": [handles.get(agent_id, agent_id) for agent_id in debate.panel],
         "positions": [_position(position, handles) for position in positions],
-        "hypotheses": [
-            {
-                "key": hypothesis.key,
-                "answer": hypothesis.text,
-                "supporters": [handles.get(agent_id, agent_id) for agent_id in hypothesis.supporters],
-                "posterior": hypothesis.posterior,
-            }
-            for hypothesis in hypotheses
-        ],
+        "reviews": [_review(row, keys, handles) for row in reviews],
+        "hypotheses": [_hypothesis(row, handles) for row in rows],
         "verdict": None if verdict is None else _verdict(verdict),
     }
 
@@ -59,15 +61,43 @@ def as_text(debate: dict[str, Any]) -> str:
         lines.append(f"{verdict['answer']} (confidence {verdict['confidence']:.0%}, {rule})")
     for hypothesis in debate["hypotheses"]:
         label = "for" if hypothesis["key"] == verdict["answer_key"] else "dissent"
-        lines.append(f"  {label} {hypothesis['answer']!r}: {', '.join(hypothesis['supporters'])}")
+        became = "" if hypothesis["status"] == "open" else f" ({hypothesis['status']})"
+        lines.append(f"  {label} {hypothesis['answer']!r}{became}: {', '.join(hypothesis['supporters'])}")
     silent = [
         f"{position['agent']} ({position['cause'] or 'does not know'})"
         for position in debate["positions"]
-        if position["status"] != "answered"
+        if position["status"] != "answered" and position["round"] == 0
     ]
     if silent:
         lines.append(f"  no answer: {', '.join(silent)}")
     return "\n".join(lines)
+
+
+def _hypothesis(row: Hypothesis, handles: dict[str, str]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "key": row.key,
+        "answer": row.text,
+        "supporters": [handles.get(agent_id, agent_id) for agent_id in row.supporters],
+        "posterior": row.posterior,
+        "status": row.status,
+    }
+
+
+def _review(row: Review, keys: dict[str, str], handles: dict[str, str]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "agent": handles.get(row.agent_id, row.agent_id),
+        "hypothesis": keys.get(row.hypothesis_id),
+        "verdict": row.verdict,
+        "answer": row.answer,
+        "argument": row.argument,
+        "cause": row.cause,
+        "lineage": row.lineage,
+        "completion_tokens": row.completion_tokens,
+        "elapsed_s": row.elapsed_s,
+        "at": row.created_at,
+    }
 
 
 def _position(position: Position, handles: dict[str, str]) -> dict[str, Any]:
@@ -78,12 +108,17 @@ def _position(position: Position, handles: dict[str, str]) -> dict[str, Any]:
         "status": position.status,
         "answer": position.answer,
         "argument": position.argument,
+        "confidence": position.confidence,
+        "alternatives": position.alternatives or [],
+        "reason": position.reason,
+        "flags": {name: value for name, value in (position.flags or {}).items() if name != "calls"},
         "cause": position.cause,
         "lineage": position.lineage,
         "adapter": position.adapter_version_id,
         "memories_shown": len(position.memory_ids),
         "completion_tokens": position.completion_tokens,
         "elapsed_s": position.elapsed_s,
+        "at": position.created_at,
     }
 
 
@@ -97,4 +132,8 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "dissent": verdict.dissent,
         "coverage": verdict.coverage,
         "degraded": verdict.degraded,
+        "distribution": verdict.distribution,
+        "none_of_these": verdict.none_of_these,
+        "stopped": verdict.stopped,
+        "cost": verdict.cost,
     }

@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypedDict
 
 Cause = Literal["timeout", "error", "refused", "budget", "parse"]
+Status = Literal["open", "verified", "refuted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a debate goes; frozen with its question."""
+
+    panel_size: int = 8
+    """Seats; a larger society sends those it trusts most, and one by lot."""
+    samples: int = 1
+    """So many times each member thinks, in parallel, before it says what it holds."""
+    rounds: int = 2
+    """Rounds of talk after the blind one: 0 none, 1 contested hypotheses are cross-examined, 2 and solved again."""
+    sure: float = 0.95
+    """A hypothesis this probable ends the debate."""
+    max_calls: int = 64
+    """Of models. A round that cannot be finished within them is not begun."""
+    thrifty: bool = False
+    """Ask the most trusted members first, and the others only where they may still change the answer."""
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any] | None) -> Plan:
+        """As it was stored; what is missing is as it is by default."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in (told or {}).items() if name in known and value is not None})
+
+    def told(self) -> dict[str, Any]:
+        """As it is stored."""
+        return asdict(self)
 
 
 class DebateState(TypedDict):
@@ -13,6 +43,10 @@ class DebateState(TypedDict):
 
     debate_id: str
     panel: list[str]
+    asked: int
+    """How many of the panel have been asked in the blind round."""
+    stopped: str
+    """Why nothing more is asked; empty while something is."""
 
 
 class Seat(TypedDict):
@@ -20,6 +54,14 @@ class Seat(TypedDict):
 
     debate_id: str
     round: int
+    agent_id: str
+
+
+class ReviewSeat(TypedDict):
+    """One member's check of one hypothesis."""
+
+    debate_id: str
+    hypothesis_id: str
     agent_id: str
 
 
@@ -53,3 +95,5 @@ class Decision:
     rule: str
     tie: str | None = None
     dissent: tuple[Cluster, ...] = field(default=())
+    none: float | None = None
+    """How probable it is that no answer given is right."""

@@ -59,9 +59,12 @@ class Village:
         with database.session() as session:
             session.add(Model(name="scripted", kind="endpoint", base=None, lineage="scripted"))
 
-    def add(self, handle: str, script: Script, *, delay_s: float = 0.0) -> User:
+    def add(self, handle: str, script: Script, *, delay_s: float = 0.0, lineage: str = "scripted") -> User:
         with self.database.session() as session:
-            user = create_user(session, handle=handle, name=handle.title(), model="scripted")
+            if session.get(Model, lineage) is None:
+                session.add(Model(name=lineage, kind="endpoint", base=None, lineage=lineage))
+                session.flush()
+            user = create_user(session, handle=handle, name=handle.title(), model=lineage)
             agent_id = session.query(Agent.id).filter_by(user_id=user.id).scalar()
         self.models[agent_id] = ScriptedModel(script, delay_s)
         return user
@@ -80,7 +83,7 @@ class Village:
         with self.database.reading() as session:
             agent = session.get_one(Agent, agent_id)
             user = session.get_one(User, agent.user_id)
-            identity = Identity(agent.id, user.id, agent.handle, user.name, lineage="scripted")
+            identity = Identity(agent.id, user.id, agent.handle, user.name, lineage=agent.model)
         return PersonalAgent(
             identity,
             backend=self.models[agent_id],
@@ -88,6 +91,10 @@ class Village:
             conversations=Conversations(self.database),
             recall_k=8,
         )
+
+    def agent_id(self, user: User) -> str:
+        with self.database.reading() as session:
+            return str(session.query(Agent.id).filter_by(user_id=user.id).scalar())
 
     def model_of(self, user: User) -> ScriptedModel:
         with self.database.reading() as session:

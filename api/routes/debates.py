@@ -19,6 +19,7 @@ from api.streams import SSE_HEADERS, with_pings
 from personal_data.errors import Conflict
 from personal_data.records import Debate
 from society.intake import for_reader
+from society.learning import resolve
 from society.report import as_text, report
 
 router = APIRouter(prefix="/api/debates", tags=["debates"])
@@ -27,6 +28,7 @@ router = APIRouter(prefix="/api/debates", tags=["debates"])
 @router.post("", status_code=202)
 def ask(body: DebateIn, caller: CurrentUser, state: AppState, request_id: RequestId) -> DebateOut:
     """Put a question to a society; follow it under `/events`, read it any time."""
+    state.learning.prepare(state.database, body.society)
     with state.database.session() as session:
         debate = debates.submit(
             session,
@@ -35,6 +37,10 @@ def ask(body: DebateIn, caller: CurrentUser, state: AppState, request_id: Reques
             question=body.question,
             deadline_s=state.settings.debate_deadline_s,
             seed=body.seed,
+            kind=body.kind,
+            topic=body.topic,
+            plan=None if body.plan is None else body.plan.model_dump(exclude_none=True),
+            learning=state.learning,
             request_id=request_id,
         )
         answer = _out(session, debate)
@@ -86,6 +92,7 @@ def outcome(debate_id: str, body: OutcomeIn, caller: CurrentUser, state: AppStat
         if debate.state != "done":
             raise Conflict("this debate has no verdict to compare an outcome with")
         debate.outcome = body.answer
+        resolve(session, debate, body.answer)
         return _out(session, debate)
 
 

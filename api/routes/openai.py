@@ -160,6 +160,7 @@ def _open_debate(
     for name in ("logprobs", "stop"):
         if getattr(body, name):
             raise UnsupportedParameter(f"unsupported parameter: a society takes no {name}", param=name)
+    state.learning.prepare(state.database, slug)
     with state.database.session() as session:
         try:
             for_asker(session, user_id=caller.user_id, slug=slug)
@@ -172,6 +173,7 @@ def _open_debate(
             question=question,
             deadline_s=state.settings.debate_deadline_s,
             seed=None if body.seed is None else body.seed % 2**31,
+            learning=state.learning,
             request_id=request_id,
         )
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from sqlalchemy import JSON, Text, delete, select
 from sqlalchemy.orm import Session
 
-from personal_data.erasure.rows import Erased, empty_position, strings
+from personal_data.erasure.rows import MARK, Erased, empty_position, strings
 from personal_data.portability.export import rows as owned_rows
 from personal_data.portability.tables import PARTS, Owner
-from personal_data.records import AdapterVersion, Agent, Debate, Job, Member, Memory, Position, Society, User
+from personal_data.records import AdapterVersion, Agent, Debate, Job, Member, Memory, Position, Review, Society, User
 
 _STAYS = frozenset({"memories", "societies", "imported_memories"})
 """Memories go by themselves, batch by batch; societies may be others' homes."""
@@ -32,6 +32,9 @@ def erase_belongings(session: Session, owner: Owner) -> Erased:
     spoken = select(Position).join(Debate, Debate.id == Position.debate_id)
     for row in session.scalars(spoken.where(Position.agent_id == owner.agent_id, Debate.user_id != owner.user_id)):
         empty_position(session, erased, row)
+    for check in session.scalars(select(Review).where(Review.agent_id == owner.agent_id)):
+        erased.took("reviews", [check.argument or "", check.answer or ""], check.created_at)
+        check.argument, check.answer = MARK, None
     for part in reversed(PARTS):
         if part.name in _STAYS or not part.restored:
             continue

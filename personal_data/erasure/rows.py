@@ -34,6 +34,8 @@ from personal_data.records import (
     Memory,
     Position,
     Record,
+    ResolvedQuestion,
+    Review,
     Rollout,
     TrainingRun,
     Verdict,
@@ -179,6 +181,11 @@ def _empty_positions(session: Session, owner: Owner, erased: Erased, debates: se
     for row in session.scalars(select(Position).where(*mine).with_for_update()):
         if erased.memory_ids.intersection(row.memory_ids):
             empty_position(session, erased, row)
+    checked = Review.agent_id == owner.agent_id, Review.debate_id.in_(debates)
+    for check in session.scalars(select(Review).where(*checked).with_for_update()):
+        if erased.memory_ids.intersection(check.memory_ids) and check.argument != MARK:
+            erased.took("reviews", [check.argument or "", check.answer or ""], check.created_at)
+            check.argument, check.answer = MARK, None
 
 
 def empty_position(session: Session, erased: Erased, row: Position) -> None:
@@ -186,6 +193,8 @@ def empty_position(session: Session, erased: Erased, row: Position) -> None:
     if row.argument != MARK:
         erased.took("positions", [row.argument or "", row.answer or ""], row.created_at)
     old, row.argument = row.answer_key, MARK
+    row.alternatives = None
+    _unlearn(session, row)
     if old is None:
         return
     row.answer, row.answer_key = MARK, f"erased:{row.id}"
@@ -201,6 +210,13 @@ def empty_position(session: Session, erased: Erased, row: Position) -> None:
             erased.took("verdicts", [verdict.answer or ""], row.created_at)
             verdict.answer, verdict.answer_key = MARK, row.answer_key
         verdict.dissent = [row.answer_key if key == old else key for key in verdict.dissent]
+
+
+def _unlearn(session: Session, row: Position) -> None:
+    """What a society has learnt from this answer it learns no more."""
+    for resolved in session.scalars(select(ResolvedQuestion).where(ResolvedQuestion.source == row.debate_id)):
+        resolved.votes = {member: vote for member, vote in resolved.votes.items() if member != row.agent_id}
+        resolved.reviews = None
 
 
 class _Quotes:
@@ -245,6 +261,7 @@ def _quoting(owner: Owner, debates: set[str]) -> list[tuple[Any, tuple[str, ...]
         (ChatMessage, ("content",), ChatMessage.user_id == owner.user_id),
         (Debate, ("question", "outcome", "error"), Debate.id.in_(debates)),
         (Position, ("answer", "argument"), Position.debate_id.in_(debates)),
+        (Review, ("answer", "argument"), Review.debate_id.in_(debates)),
         (Hypothesis, ("text",), Hypothesis.debate_id.in_(debates)),
         (Verdict, ("answer",), Verdict.debate_id.in_(debates)),
         (Job, ("payload", "progress", "result", "error"), Job.user_id == owner.user_id),

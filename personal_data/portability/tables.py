@@ -30,6 +30,7 @@ from personal_data.records import (
     MemoryVersion,
     Position,
     Record,
+    Review,
     Rollout,
     Society,
     TrainingRun,
@@ -133,6 +134,10 @@ def _runs(owner: Owner) -> ColumnElement[bool]:
 def _position(owner: Owner, row: dict[str, Any]) -> dict[str, Any]:
     """Another member's answer, as the asker of the debate may read it: not which memories it was made from."""
     return row if row["agent_id"] == owner.agent_id else row | {"memory_ids": [], "adapter_version_id": None}
+
+
+def _review(owner: Owner, row: dict[str, Any]) -> dict[str, Any]:
+    return row if row["agent_id"] == owner.agent_id else row | {"memory_ids": []}
 
 
 def _spoke_elsewhere(owner: Owner) -> ColumnElement[bool]:
@@ -264,6 +269,15 @@ PARTS: tuple[Part, ...] = (
         refers={"debate_id": "debates"},
         mentions=frozenset({"supporters"}),
     ),
+    Part(
+        "reviews",
+        Review,
+        _in_asked(Review.debate_id),
+        refers={"debate_id": "debates", "hypothesis_id": "hypotheses"},
+        mentions=frozenset({"agent_id", "memory_ids"}),
+        words={"verdict": _words("verified", "refuted", "undecided", "absent")},
+        hides=_review,
+    ),
     Part("verdicts", Verdict, _in_asked(Verdict.debate_id), refers={"debate_id": "debates"}),
     Part(
         "disclosures",
@@ -309,6 +323,7 @@ OTHERS: Mapping[str, str] = {
     "agents": "its model, instructions and schedule stand in settings.json",
     "keys": "secrets: each Folkmoot gives its own",
     "models": "what the administrator of a Folkmoot has configured",
+    "resolved_questions": "how often a society's members were right: they stay behind; the outcomes stand in debates",
     "memory_outbox": "what the index has still to be told; made anew",
     "erasures": "receipts of what this very Folkmoot removed; read them here",
     "erasure_marks": "digests that an erasure needs while it runs",

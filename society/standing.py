@@ -1,0 +1,127 @@
+"""How a debate stands, read from its records alone: what each member holds, and what became of each hypothesis.
+
+Door: `standing_of`. A member's last position counts; one that left what it held before without a reason that it could
+have seen (a verified hypothesis, or its own one refuted) counts as the one before. A hypothesis is refuted for good
+when every argument for it writes down an equation that does not come out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from personal_data.records import Debate, Hypothesis, Position, Review
+from society.aggregation.ballot import Ballot, Reviews
+from society.checks import checked
+from society.state import Status
+
+UNFOUNDED = "unfounded"
+Stage = Literal["blind", "reviewed", "settled"]
+BLIND: Stage = "blind"
+REVIEWED: Stage = "reviewed"
+SETTLED: Stage = "settled"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Members are agent ids; a vote that is None abstained; who is absent has none."""
+
+    votes: Mapping[str, str | None]
+    wording: Mapping[str, str]
+    """Answer key → the answer as its first supporter put it."""
+    lineages: Mapping[str, str]
+    confidences: Mapping[str, float]
+    revisions: Mapping[str, str | None]
+    """The adapter version that each answered with."""
+    absent: Mapping[str, str]
+    """Member → cause."""
+    reviews: Mapping[str, Reviews]
+    """Answer key → lineages that verified it, and that refuted it."""
+    ruled_out: frozenset[str]
+    """Answer keys that calculating has refuted."""
+    calls: int
+    completion_tokens: int | None
+
+    def ballot(self, topic: str) -> Ballot:
+        """As the rules of aggregation take it."""
+        return Ballot(self.votes, self.confidences, topic=topic, reviews=self.reviews, ruled_out=self.ruled_out)
+
+    def supporters(self, key: str) -> list[str]:
+        """Who holds an answer."""
+        return sorted(member for member, vote in self.votes.items() if vote == key)
+
+    def status(self, key: str) -> Status:
+        """What became of an answer."""
+        if key in self.ruled_out:
+            return "refuted"
+        found = self.reviews.get(key, Reviews())
+        if found.verified == found.refuted:
+            return "open"
+        return "verified" if found.verified > found.refuted else "refuted"
+
+
+def standing_of(session: Session, debate: Debate, stage: Stage = SETTLED) -> Standing:
+    """How it stands at a stage: after the blind round, after the reviews, or when all is said."""
+    query = select(Position).where(Position.debate_id == debate.id).order_by(Position.round, Position.agent_id)
+    if stage != SETTLED:
+        query = query.where(Position.round == 0)
+    positions = list(session.scalars(query.with_for_update(read=True)))  # who erases an answer waits
+    reviews: list[Review] = []
+    if stage != BLIND:
+        reviews = list(session.scalars(select(Review).where(Review.debate_id == debate.id).order_by(Review.agent_id)))
+    held = _held(positions)
+    answered = {member: row for member, row in held.items() if row.status == "answered"}
+    spoken: list[Position | Review] = [*positions, *reviews]
+    tokens = [row.completion_tokens for row in spoken]
+    return Standing(
+        votes={member: row.answer_key for member, row in sorted(held.items()) if row.status != "absent"},
+        wording=_wording(answered),
+        lineages={member: row.lineage for member, row in held.items()},
+        confidences={member: row.confidence for member, row in answered.items() if row.confidence is not None},
+        revisions={member: row.adapter_version_id for member, row in held.items()},
+        absent={member: row.cause or "error" for member, row in sorted(held.items()) if row.status == "absent"},
+        reviews=_reviewed(session, debate, reviews),
+        ruled_out=_ruled_out(answered),
+        calls=sum((row.flags or {}).get("calls", 1) for row in spoken),
+        completion_tokens=None if None in tokens else sum(count for count in tokens if count is not None),
+    )
+
+
+def _held(positions: list[Position]) -> dict[str, Position]:
+    held: dict[str, Position] = {}
+    for row in positions:
+        if row.round == 0 or (row.status == "answered" and row.reason != UNFOUNDED):
+            held[row.agent_id] = row
+    return held
+
+
+def _wording(answered: Mapping[str, Position]) -> dict[str, str]:
+    wording: dict[str, str] = {}
+    for _, row in sorted(answered.items()):
+        if row.answer_key is not None:
+            wording.setdefault(row.answer_key, row.answer or row.answer_key)
+    return wording
+
+
+def _reviewed(session: Session, debate: Debate, reviews: list[Review]) -> dict[str, Reviews]:
+    """Counted by lineage: near-clones check alike."""
+    keys = dict(
+        session.execute(select(Hypothesis.id, Hypothesis.key).where(Hypothesis.debate_id == debate.id)).tuples().all()
+    )
+    said: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for row in reviews:
+        said[keys[row.hypothesis_id]][row.verdict].add(row.lineage)
+    return {key: Reviews(len(found["verified"]), len(found["refuted"])) for key, found in sorted(said.items())}
+
+
+def _ruled_out(answered: Mapping[str, Position]) -> frozenset[str]:
+    sound: dict[str, list[bool]] = defaultdict(list)
+    for row in answered.values():
+        if row.answer_key is not None:
+            sound[row.answer_key].append(all(check.passed for check in checked(row.argument or "")))
+    return frozenset(key for key, arguments in sound.items() if not any(arguments))
