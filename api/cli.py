@@ -208,6 +208,13 @@ def _add_societies(commands: Commands) -> None:
     debate.add_argument("society")
     debate.add_argument("question")
     debate.add_argument("--seed", type=int)
+    debate.add_argument("--rounds", type=int, choices=(0, 1, 2), help="of talk after the blind one")
+    debate.add_argument("--samples", type=int, help="so many times each member thinks")
+    debate.add_argument("--thrifty", action="store_true", default=None, help="ask no more than may change the answer")
+    debate.add_argument("--topic", help="what trust is learnt apart for")
+    debate.add_argument("--save", type=Path, metavar="FILE", help="the transcript, as .json, .md or .html")
+    trust = _command(actions, "trust", "debating:trust", "whom a society trusts, and by which rule it decides")
+    trust.add_argument("slug")
 
 
 def _add_learning(commands: Commands) -> None:
@@ -229,11 +236,13 @@ def _add_learning(commands: Commands) -> None:
     rollback = _command(actions, "rollback", "learning:rollback", "answer with an earlier one")
     rollback.add_argument("number", nargs="?", type=int, help="0 is the bare model; default: the version before")
     evaluate = _command(
-        commands, "evaluate", "learning:evaluate", "measure the built-in model, or recall", client=False
+        commands, "evaluate", "learning:evaluate", "measure the built-in model, recall, or a society", client=False
     )
     evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
-    evaluate.add_argument("name", choices=("nursery", "recall"))
-    evaluate.add_argument("rest", nargs=argparse.REMAINDER, help="passed on: for recall, the labelled files")
+    evaluate.add_argument("name", choices=("nursery", "recall", "society"))
+    evaluate.add_argument(
+        "rest", nargs=argparse.REMAINDER, help="passed on: for recall the labelled files, for society the recorded one"
+    )
 
 
 if __name__ == "__main__":

@@ -301,9 +301,37 @@ class Client:
     def leave(self, slug: str) -> None:
         self._post(f"/api/societies/{slug}/leave")
 
-    def ask(self, society: str, question: str, *, seed: int | None = None, request_id: str | None = None) -> Json:
+    def change_society(self, slug: str, **plan: Any) -> Json:
+        """How it debates where a question does not say: `rounds`, `samples`, `panel_size`, `thrifty` and so on."""
+        return self._send("PATCH", f"/api/societies/{slug}", json=plan)
+
+    def give_role(self, slug: str, handle: str, role: str) -> Json:
+        return self._send("PUT", f"/api/societies/{slug}/members/{handle}", json={"role": role})
+
+    def set_seat(self, slug: str, *, shares_memories: bool) -> None:
+        self._send("PUT", f"/api/societies/{slug}/seat", json={"shares_memories": shares_memories})
+
+    def bring_outcomes(self, slug: str, questions: Sequence[Json]) -> Json:
+        """Teach it whom to trust: each a `question`, what was `right`, `answers` by handle, and perhaps a `topic`."""
+        return self._post(f"/api/societies/{slug}/outcomes", {"questions": list(questions)})
+
+    def trust(self, slug: str) -> Json:
+        """What it has learnt of its members."""
+        return self._get(f"/api/societies/{slug}/trust")
+
+    def ask(
+        self,
+        society: str,
+        question: str,
+        *,
+        seed: int | None = None,
+        kind: str | None = None,
+        topic: str | None = None,
+        plan: Json | None = None,
+        request_id: str | None = None,
+    ) -> Json:
         """Start a debate; follow it with `debate_events` or wait with `debate_end`."""
-        body = _given(society=society, question=question, seed=seed)
+        body = _given(society=society, question=question, seed=seed, kind=kind, topic=topic, plan=plan)
         return self._post("/api/debates", body, request_id=request_id)
 
     def debate(self, debate_id: str) -> Json:
@@ -323,6 +351,12 @@ class Client:
         for _ in self.debate_events(debate_id):
             pass
         return self.debate(debate_id)
+
+    def transcript(self, debate_id: str, form: str = "json") -> str:
+        """The whole debate as `json`, `md` or `html`."""
+        answer = self._request("GET", f"/api/debates/{debate_id}/transcript", params={"form": form})
+        raise_for(answer)
+        return answer.text
 
     def cancel_debate(self, debate_id: str) -> Json:
         return self._post(f"/api/debates/{debate_id}/cancel")

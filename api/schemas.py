@@ -337,6 +337,16 @@ class InviteIn(In):
 class MemberOut(BaseModel):
     handle: str
     state: str
+    role: str
+    shares_memories: bool
+
+
+class RoleIn(In):
+    role: Literal["member", "observer"]
+
+
+class SeatIn(In):
+    shares_memories: bool
 
 
 class SocietyOut(BaseModel):
@@ -347,6 +357,8 @@ class SocietyOut(BaseModel):
     owner: bool
     state: str | None
     members: list[MemberOut]
+    plan: dict[str, Any]
+    """How it debates where a question does not say."""
 
 
 class PlanIn(In):

@@ -162,7 +162,7 @@ class Memory:
                 was said later is not known, and what was superseded later still holds. None is now.
             kinds: only facts, preferences, turns or documents; None is all.
         """
-        if not query.strip():
+        if not query.strip() or not self._remembers(user_id):
             return []
         vector = self._try_embed(query)
         with self._shelves.of(user_id) as shelf:
@@ -177,6 +177,11 @@ class Memory:
             found = rank(shelf, query, cosines, asked_at=asked_at, allowed=allowed, k=k)
             hits = [_hit(shelf.entries[ranked.number], ranked) for ranked in found]
         return self._sourced(user_id, hits)
+
+    def _remembers(self, user_id: str) -> bool:
+        """Whether an owner has any memory: a question of one who has none is not worth a vector."""
+        with self._database.reading() as session:
+            return session.scalar(select(MemoryRow.id).where(*live(user_id)).limit(1)) is not None
 
     def _view(self, user_id: str, audience: str | None) -> View | None:
         """By the scopes and grants as they are at this moment, not as somebody remembers them."""

@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
@@ -94,6 +95,7 @@ def _open(
     )
 
 
+@cache
 def _graph() -> Any:
     graph = StateGraph(DebateState, context_schema=Room)
     graph.add_node("member", _member, input_schema=Seat, error_handler=_absent)

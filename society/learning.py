@@ -106,6 +106,12 @@ class Learned:
         return agent_id in self.revisions
 
 
+def topics(session: Session, society_id: str) -> list[str]:
+    """The topics of its resolved questions."""
+    query = select(ResolvedQuestion.topic).where(ResolvedQuestion.society_id == society_id).distinct()
+    return sorted(session.scalars(query))
+
+
 class Learning:
     """What was learnt of each society's members, kept until enough has come in to learn it anew."""
 

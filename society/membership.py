@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 from personal_data.errors import Conflict, InvalidInput, NotFound
 from personal_data.records import Agent, Member, Society, User
 
+ROLES = ("member", "observer")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -39,9 +41,7 @@ def invite(session: Session, *, owner_id: str, slug: str, handle: str) -> Member
     Raises:
         NotFound: not this owner's society, or no such agent.
     """
-    society = session.scalar(select(Society).where(Society.slug == slug, Society.owner_id == owner_id))
-    if society is None:
-        raise NotFound(f"no society {slug!r}")
+    society = owned(session, owner_id, slug)
     agent = session.scalar(select(Agent).where(Agent.handle == handle))
     if agent is None:
         raise NotFound(f"no agent {handle!r}")
@@ -50,6 +50,46 @@ def invite(session: Session, *, owner_id: str, slug: str, handle: str) -> Member
         member = Member(society_id=society.id, agent_id=agent.id)
         session.add(member)
         session.flush()
+    return member
+
+
+def change_society(session: Session, *, owner_id: str, slug: str, plan: dict[str, Any]) -> Society:
+    """Say how this society debates where a question does not; only its owner may.
+
+    Raises:
+        NotFound: not this owner's society.
+    """
+    society = owned(session, owner_id, slug)
+    society.plan = (society.plan or {}) | plan
+    return society
+
+
+def give_role(session: Session, *, owner_id: str, slug: str, handle: str, role: str) -> Member:
+    """Let a member's agent be asked, or let it only look on.
+
+    Raises:
+        NotFound: not this owner's society, or nobody of this name has a seat there.
+        InvalidInput: there is no such role.
+    """
+    if role not in ROLES:
+        raise InvalidInput(f"no role {role!r}; there are {', '.join(ROLES)}", param="role")
+    society = owned(session, owner_id, slug)
+    query = select(Member).join(Agent, Agent.id == Member.agent_id)
+    member = session.scalar(query.where(Member.society_id == society.id, Agent.handle == handle))
+    if member is None:
+        raise NotFound(f"{handle!r} has no seat or invitation in {slug!r}")
+    member.role = role
+    return member
+
+
+def show_memories(session: Session, *, user_id: str, slug: str, shares: bool) -> Member:
+    """Let one's agent look into what one shares with this society, or answer by what it knows alone.
+
+    Raises:
+        NotFound: one's agent has no seat there.
+    """
+    member = _membership(session, user_id, slug)
+    member.shares_memories = shares
     return member
 
 
@@ -118,6 +158,18 @@ def panel(session: Session, society_id: str) -> list[str]:
         for agent, member in members_of(session, society_id)
         if member.state == "accepted" and member.role != "observer"
     ]
+
+
+def owned(session: Session, owner_id: str, slug: str) -> Society:
+    """A society of this owner's.
+
+    Raises:
+        NotFound: it is not theirs.
+    """
+    society = session.scalar(select(Society).where(Society.slug == slug, Society.owner_id == owner_id))
+    if society is None:
+        raise NotFound(f"no society {slug!r}")
+    return society
 
 
 def _agent_of(session: Session, user_id: str) -> Agent:

@@ -107,6 +107,7 @@ def _position(position: Position, handles: dict[str, str]) -> dict[str, Any]:
         "round": position.round,
         "status": position.status,
         "answer": position.answer,
+        "answer_key": position.answer_key,
         "argument": position.argument,
         "confidence": position.confidence,
         "alternatives": position.alternatives or [],

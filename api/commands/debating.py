@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from api.commands.session import connect, show
 from api.running import command
-from personal_data.errors import BackendError
+from personal_data.errors import BackendError, InvalidInput
 
 
 def create(arguments: Namespace) -> None:
@@ -51,16 +52,46 @@ def listing(arguments: Namespace) -> None:
 
 def debate(arguments: Namespace) -> int:
     """Ask a society, show who has answered while it thinks, then its report; 1 when the debate failed."""
+    form = _form(arguments.save)
+    plan = {name: getattr(arguments, name) for name in ("rounds", "samples", "thrifty")}
     with connect(arguments) as client:
-        asked = client.ask(arguments.society, arguments.question, seed=arguments.seed)
+        asked = client.ask(
+            arguments.society,
+            arguments.question,
+            seed=arguments.seed,
+            topic=arguments.topic,
+            plan={name: value for name, value in plan.items() if value is not None} or None,
+        )
         for name, data in client.debate_events(asked["id"]):
             if not arguments.json:
                 _show_event(name, data)
         report = client.debate(asked["id"])
+        if form is not None:
+            arguments.save.write_text(client.transcript(asked["id"], form), encoding="utf-8")
     if report["state"] != "done" and not arguments.json:
         raise BackendError(f"the debate {report['id']} {report['state']}: {report['error']}")
     show(arguments, report, f"\n{report['text']}\n\n{_who_said_what(report)}")
     return 0 if report["state"] == "done" else 1
+
+
+def trust(arguments: Namespace) -> None:
+    """Whom a society trusts."""
+    with connect(arguments) as client:
+        found = client.trust(arguments.slug)
+    lines = [f"decides by {found['rule']}, after {found['resolved']:,} questions whose outcome is known"]
+    for member in found["members"]:
+        right = "nothing known" if member["right"] is None else f"right {member['right']:.0%} of the time"
+        topics = ", ".join(f"{topic} {value:.0%}" for topic, value in member["topics"].items())
+        lines.append(f"  {member['handle']}: {right}{f' ({topics})' if len(member['topics']) > 1 else ''}")
+    show(arguments, found, "\n".join(lines))
+
+
+def _form(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    if path.suffix not in (".json", ".md", ".html"):
+        raise InvalidInput(f"{path.name}: a transcript is .json, .md or .html")
+    return path.suffix[1:]
 
 
 def _show_event(name: str, data: dict[str, Any]) -> None:
@@ -69,6 +100,8 @@ def _show_event(name: str, data: dict[str, Any]) -> None:
     elif name == "position":
         said = {"answered": "has an answer", "abstained": "does not know"}.get(data["status"], data["cause"])
         print(f"  {data['agent']} {said}", flush=True)
+    elif name == "review":
+        print(f"  {data['agent']} checks {data['hypothesis']!r}: {data['verdict']}", flush=True)
 
 
 def _who_said_what(report: dict[str, Any]) -> str:

@@ -13,7 +13,11 @@ from api.commands.session import connect, follow, last, show
 from personal_data.errors import BackendError, InvalidInput
 
 Json = dict[str, Any]
-_EVALUATIONS = {"nursery": "training.nursery.evaluate", "recall": "agents.recall_evaluation"}
+_EVALUATIONS = {
+    "nursery": "training.nursery.evaluate",
+    "recall": "agents.recall_evaluation",
+    "society": "api.society_evaluation",
+}
 
 
 def improve(arguments: Namespace) -> int:
@@ -82,7 +86,7 @@ def rollback(arguments: Namespace) -> None:
 
 
 def evaluate(arguments: Namespace) -> int:
-    """Measure the built-in model, or recall on labelled files; it needs torch and so runs in a process of its own.
+    """Measure the built-in model, recall on labelled files, or a recorded society, in a process of its own.
 
     `-P`: whatever `training` lies in the working folder is not ours.
     """

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
@@ -21,6 +22,7 @@ from personal_data.records import Debate
 from society.intake import for_reader
 from society.learning import resolve
 from society.report import as_text, report
+from society.transcript import markdown, page
 
 router = APIRouter(prefix="/api/debates", tags=["debates"])
 
@@ -74,6 +76,23 @@ async def follow(
     await run_in_threadpool(_check_reader, state, caller.user_id, debate_id)
     stream = with_pings(events.follow(state, caller, debate_id, last_event_id))
     return StreamingResponse(stream, media_type="text/event-stream", headers=SSE_HEADERS)
+
+
+@router.get("/{debate_id}/transcript", response_class=Response)
+def transcript(
+    debate_id: str, caller: CurrentUser, state: AppState, form: Literal["json", "md", "html"] = "json"
+) -> Response:
+    """The whole debate as a file: JSON, Markdown, or a page that draws it and needs nothing else."""
+    with state.database.reading() as session:
+        told = report(session, for_reader(session, user_id=caller.user_id, debate_id=debate_id))
+    if form == "json":
+        content, kind = json.dumps(told, ensure_ascii=False, indent=2), "application/json"
+    elif form == "md":
+        content, kind = markdown(told), "text/markdown; charset=utf-8"
+    else:
+        content, kind = page(told), "text/html; charset=utf-8"
+    headers = {"Content-Disposition": f'attachment; filename="{debate_id}.{form}"', "X-Content-Type-Options": "nosniff"}
+    return Response(content, media_type=kind, headers=headers)
 
 
 @router.post("/{debate_id}/cancel")

@@ -36,6 +36,12 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/api/societies/{slug}/invitations"): {"handle": "{handle}"},
     ("POST", "/api/debates"): {"society": "{slug}", "question": "Who?"},
     ("POST", "/api/debates/{debate_id}/outcome"): {"answer": "42"},
+    ("PATCH", "/api/societies/{slug}"): {"rounds": 1},
+    ("PUT", "/api/societies/{slug}/members/{handle}"): {"role": "observer"},
+    ("PUT", "/api/societies/{slug}/seat"): {"shares_memories": False},
+    ("POST", "/api/societies/{slug}/outcomes"): {
+        "questions": [{"question": "?", "right": "4", "answers": {"{handle}": "4"}}]
+    },
     ("POST", "/api/improvements"): {},
     ("POST", "/v1/chat/completions"): {"model": "agent:{handle}", "messages": user("hello")},
 }
@@ -103,6 +109,12 @@ FOREIGN = {  # these name something of Ada's, in the path or in the body: a stra
     ("GET", "/api/debates/{debate_id}/events"),
     ("POST", "/api/debates/{debate_id}/cancel"),
     ("POST", "/api/debates/{debate_id}/outcome"),
+    ("GET", "/api/debates/{debate_id}/transcript"),
+    ("PATCH", "/api/societies/{slug}"),
+    ("PUT", "/api/societies/{slug}/members/{handle}"),
+    ("PUT", "/api/societies/{slug}/seat"),
+    ("POST", "/api/societies/{slug}/outcomes"),
+    ("GET", "/api/societies/{slug}/trust"),
     ("GET", "/api/improvements/{improvement_id}"),
     ("GET", "/api/reflections/{reflection_id}"),
     ("POST", "/api/reflections/{reflection_id}/cancel"),
