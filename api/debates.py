@@ -32,7 +32,7 @@ from training.ledger import Lease, Pulse
 log = logging.getLogger(__name__)
 
 KIND = "debate"
-AT_ONCE = 4
+AT_ONCE = 8
 
 
 def submit(

@@ -17,6 +17,7 @@ from itertools import pairwise
 _MOST_EQUATIONS = 64
 _LONGEST = 200
 _MOST_DIGITS = 40
+_FLOATING = Fraction(1, 10**9)
 _DIGITS = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
 _LEFT = re.compile(r"[\d.,+*/x×·÷−()%$€£\s-]+$")
 """The end of what stands before an equals sign, as far as it may be calculated."""
@@ -40,7 +41,8 @@ class Check:
 def checked(argument: str) -> list[Check]:
     """The equations of an argument that can be calculated, in order; none where there is nothing to calculate.
 
-    A result may be rounded: it passes within half a unit of its last digit.
+    A result may be rounded: it passes within half a unit of its last digit, or as far as a calculator's floating point
+    may be off ("0.1*7=0.7000000000000001").
     """
     return list(_checks(argument))
 
@@ -53,12 +55,13 @@ def _checks(argument: str) -> Iterator[Check]:
             left, right = _LEFT.search(before[-_LONGEST:]), _RIGHT.match(after[:_LONGEST])
             if left is None or right is None or not _OPERATOR.search(left[0]):
                 continue
-            if before[: len(before) - len(left[0])][-1:].isalpha():
+            if not left[0][0].isspace() and before[: len(before) - len(left[0])][-1:].isalpha():
                 continue  # a name begins it: "a3+4"
             value, claimed = _value(left[0]), _value(right[1])
             if value is None or claimed is None:
                 continue
-            yield Check(f"{left[0].strip()}={right[1].strip()}", abs(value - claimed) <= _unit(right[1]) / 2)
+            passed = abs(value - claimed) <= max(_unit(right[1]) / 2, abs(value) * _FLOATING)
+            yield Check(f"{left[0].strip()}={right[1].strip()}", passed)
             count += 1
             if count == _MOST_EQUATIONS:
                 return

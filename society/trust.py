@@ -44,8 +44,8 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """All counters. `topics`: (agent, topic, revision) to counter; `overall`: the same with topic "", which is kept on
-    its own, since an outcome discounts all that the agent did before, in whatever topic."""
+    """All counters, by (agent, topic, revision). Those of topic "" are over all topics and kept on their own, since an
+    outcome discounts all that the agent did before, in whatever topic."""
 
     counters: Mapping[tuple[str, str, str], Counter] = field(default_factory=dict)
     discount: float = DISCOUNT

@@ -73,7 +73,7 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """What a rule believes. `probabilities` holds the answers given, best first, and with `none` sums to 1.
+    """What a rule believes. `probabilities` holds the answers given, the choice first, and with `none` sums to 1.
 
     `none` is the mass of "none of these". `choice` None: nobody gave an answer; then `none` is 1. `tie` says how the
     first place was decided where the rule alone did not decide it.

@@ -1,7 +1,7 @@
 """Who is reliable when nobody knows what was right: Dawid and Skene's expectation maximisation (3.6).
 
 A bootstrap only. It takes agreement for truth, so a shared bias inverts it; never trust it below 5 lineages. Doors:
-`one_coin` (one reliability a member) and `full` (a confusion matrix a member).
+`one_coin` (one reliability a member), `full` (a confusion matrix a member) and `open_coin` (open answers).
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from personal_data.errors import InvalidInput
-from society.aggregation.table import Floats
+from society.aggregation.ballot import Ballot, Resolved
+from society.aggregation.options import none_mass, wrong_choices
+from society.aggregation.table import Floats, by_question, softmax, tabulate
 
 TOLERANCE = 1e-10
 """Converged: no probability of an item moved by more."""
@@ -69,6 +71,29 @@ def full(
         moved, belief, done = *_update(belief, evidence), done + 1
     named = dict(zip(labels.members, confusion, strict=True))
     return labels.estimate(belief, labels.reliability(belief, smoothing), named, done, moved)
+
+
+def open_coin(
+    ballots: Sequence[Ballot], *, k_eff: float = 3.0, steps: int = 100, smoothing: float = 1.0
+) -> dict[str, float]:
+    """P(right) of each member that answered, from open answers: the one coin with none of these as an option.
+
+    `k_eff`: how many answers a question has (`options.effective_options`; its value without evidence by default).
+    """
+    table = tabulate([Resolved(ballot, None) for ballot in ballots], {})
+    votes = table.votes.sum(axis=1)
+    belief = votes / by_question(table, votes)[table.question]
+    answered = table.votes.sum(axis=0)
+    weight = np.maximum(answered + 2 * smoothing, 1e-12)  # whoever answered nothing weighs nothing
+    none, wrong = none_mass(table, k_eff), wrong_choices(table, k_eff)
+    for _ in range(steps):
+        p = np.clip((table.votes.T @ belief + smoothing) / weight, 1e-9, 1 - 1e-9)  # one vote never settles all
+        score = table.votes @ (np.log(p) - np.log1p(-p)) + votes * wrong[table.question]
+        before, belief = belief, softmax(table, score, none).probability
+        if np.abs(belief - before).max(initial=0.0) <= TOLERANCE:
+            break
+    p = (table.votes.T @ belief + smoothing) / weight
+    return {member: float(p[place]) for place, member in enumerate(table.members) if answered[place] > 0}
 
 
 class _Labels:

@@ -80,7 +80,9 @@ def weighted(
     cap: float = math.inf,
 ) -> Posterior:
     """Log-odds with probabilities of being right that are known, each strictly between 0 and 1; `k_eff` for an open
-    question. Members that are missing in `reliability` count as NEWCOMER."""
+    question, above 1. Members that are missing in `reliability` count as NEWCOMER. Raises InvalidInput otherwise."""
+    if not 1 < k_eff < math.inf:
+        raise InvalidInput(f"a question has more than 1 answer and finitely many, not {k_eff}", param="k_eff")
     for member, probability in reliability.items():
         if not 0 < probability < 1:
             raise InvalidInput(

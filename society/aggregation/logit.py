@@ -18,7 +18,7 @@ from society.aggregation.newton import Choices, maximise
 from society.aggregation.options import effective_options, none_mass
 from society.aggregation.reconcile import recalibrated
 from society.aggregation.record import NEWCOMER, Record
-from society.aggregation.table import Beliefs, Booleans, Floats, Integers, Table, by_question, softmax
+from society.aggregation.table import Beliefs, Booleans, Floats, Integers, Table, by_question, capped, softmax
 
 RIDGE = 2.0
 TOPIC_RIDGE = 30.0
@@ -109,13 +109,7 @@ class Logit:
     def _newcomers(self, table: Table) -> Floats:
         """(Q, M) 1 for members that were learned; the others of a lineage share the cap, however many come."""
         new = np.array([member not in self.overall.members for member in table.members])
-        if not new.any():
-            return np.ones((table.questions, len(new)))
-        voting = by_question(table, table.votes) * new
-        seats = np.zeros((table.questions, len(table.lineages)))
-        np.add.at(seats.T, table.lineage, voting.T)
-        factor = np.minimum(1.0, LINEAGE_CAP / np.maximum(seats[:, table.lineage], 1.0))
-        return np.where(new, factor, 1.0)
+        return capped(table, LINEAGE_CAP, new)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from society.aggregation.ballot import Ballot, Posterior, ranked, silence
+from personal_data.errors import InvalidInput
+from society.aggregation.ballot import Ballot, Posterior, check_probability, ranked, silence
 from society.state import Cluster, Decision, Vote
 
 DISSENT_FLOOR = 0.10
@@ -40,7 +41,14 @@ def count(
     trust: Mapping[str, float] | None = None,
     lineage_cap: float | None = None,
 ) -> Posterior:
-    """Plurality as a posterior; arguments as in `plurality`, `lineages` a lineage a member (its own where missing)."""
+    """Plurality as a posterior; arguments as in `plurality`, `lineages` a lineage a member (its own where missing).
+
+    Raises InvalidInput for a trust that is no probability, or a cap that is not above 0.
+    """
+    for member, probability in (trust or {}).items():
+        check_probability(probability, f"the trust in {member}", param="trust")
+    if lineage_cap is not None and not lineage_cap > 0:
+        raise InvalidInput(f"a lineage's cap must be above 0, not {lineage_cap}", param="lineage_cap")
     groups = ballot.supporters()
     if not groups:
         return silence("plurality")

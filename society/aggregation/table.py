@@ -196,13 +196,16 @@ def softmax(table: Table, score: Floats, none: Floats) -> Beliefs:
     return Beliefs(score, weight / total[table.question], rest / total)
 
 
-def capped(table: Table, cap: float) -> Floats:
-    """(Q, M) The factor by which a voter counts, so that its lineage's voters weigh as at most `cap` of them."""
-    voting = by_question(table, table.votes)
+def capped(table: Table, cap: float, members: Booleans | None = None) -> Floats:
+    """(Q, M) The factor by which a voter counts, so that its lineage's voters weigh as at most `cap` of them.
+
+    `members` (M,): whom this is about; the others count in full and take no room.
+    """
+    voting = by_question(table, table.votes if members is None else table.votes * members)
     seats = np.zeros((table.questions, len(table.lineages)))
     np.add.at(seats.T, table.lineage, voting.T)
-    factor: Floats = np.minimum(1.0, cap / np.maximum(seats[:, table.lineage], 1.0))
-    return factor
+    factor = np.minimum(1.0, cap / np.maximum(seats[:, table.lineage], 1.0))
+    return factor if members is None else np.where(members, factor, 1.0)
 
 
 def chosen(table: Table, beliefs: Beliefs, trust: Floats, seed: int) -> Integers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def number(solution: str) -> str | None:
 def with_clones(resolved: Resolved, member: str, clones: int) -> Resolved:
     votes = dict(resolved.ballot.votes)
     votes |= {f"{member} clone {number}": votes[member] for number in range(clones)}
-    return Resolved(Ballot(votes, topic=resolved.ballot.topic), resolved.right)
+    return Resolved(replace(resolved.ballot, votes=votes), resolved.right)
 
 
 def independent(accuracies: Sequence[float], questions: int, *, seed: int, ways: int = 6) -> list[Resolved]:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from personal_data.errors import InvalidInput
-from society.aggregation.dawid_skene import Estimate, full, one_coin
+from society.aggregation.ballot import Ballot
+from society.aggregation.dawid_skene import Estimate, full, one_coin, open_coin
+from tests.society.aggregation.committees import independent
 
 ITEMS = [dict(zip("abc", labels, strict=True)) for labels in ("110", "111", "001", "010")]
 
@@ -63,3 +65,13 @@ def test_silence_agreement_and_nonsense(rule: type[Estimate]) -> None:
         rule([{"a": "x"}], "01")  # type: ignore[call-arg,arg-type]
     with pytest.raises(InvalidInput, match="2 or more"):
         rule([], "0")  # type: ignore[call-arg,arg-type]
+
+
+def test_reliability_is_found_from_open_answers_too() -> None:
+    accuracies = [0.9, 0.8, 0.7, 0.6, 0.5]
+    ballots = [case.ballot for case in independent(accuracies, 1500, seed=4)]
+    found = open_coin(ballots, k_eff=7)
+    assert list(found.values()) == pytest.approx(accuracies, abs=0.04)
+    assert open_coin([]) == open_coin([Ballot({"a": None})]) == {}
+    lone = open_coin([Ballot({"a": "x"})] * 10, smoothing=0)["a"]
+    assert 0 <= lone <= 1

@@ -90,6 +90,8 @@ def test_nobody_one_and_all_alike() -> None:
         weighted(Ballot({"a": "x"}), {"a": 1.0})
     with pytest.raises(InvalidInput, match="both excluded"):
         weighted(Ballot({"a": "x"}), {"a": math.nan})
+    with pytest.raises(InvalidInput, match="more than 1 answer"):
+        weighted(Ballot({"a": "x"}), {}, k_eff=math.nan)
 
 
 members = st.lists(st.tuples(st.sampled_from(["x", "y", "z", None]), st.floats(0.05, 0.95)), min_size=1, max_size=7)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from personal_data.errors import InvalidInput
 from society.aggregation.ballot import Ballot
 from society.aggregation.plurality import count, plurality
 from society.state import Vote
@@ -97,6 +98,14 @@ def test_a_lineage_weighs_no_more_than_its_cap_and_loses_no_seat() -> None:
     assert capped.choice == "y"
     assert capped.probabilities == pytest.approx({"y": 4 / 8, "x": 3 / 8})  # 3 and 2 votes, 2 answers, 1 for none
     assert capped.none == pytest.approx(1 / 8)
+
+
+@pytest.mark.parametrize("number", [float("nan"), -0.1, 1.5])
+def test_trust_that_is_no_probability_is_refused(number: float) -> None:
+    with pytest.raises(InvalidInput, match="the trust in a"):
+        plurality([vote("a", "x")], seed=1, trust={"a": number})
+    with pytest.raises(InvalidInput, match="above 0"):
+        plurality([vote("a", "x")], seed=1, lineage_cap=-abs(number))
 
 
 @given(votes_strategy)
