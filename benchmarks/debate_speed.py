@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import socket
 import sys
@@ -23,10 +24,9 @@ from pathlib import Path
 from random import Random
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 
 from api import keys
 from api.client import Client
@@ -51,7 +51,7 @@ class Slow:
         app = FastAPI()
 
         @app.post("/v1/chat/completions")
-        async def complete(request: Request) -> dict[str, Any]:
+        async def complete(request: Request) -> Response:
             body = await request.json()
             asked, who = body["messages"][-1]["content"], body["messages"][0]["content"]
             begun = time.monotonic()
@@ -60,11 +60,11 @@ class Slow:
                 stage = next((number for number, sign in enumerate(_ROUNDS, 1) if sign in asked), 0)
                 self.calls.append((stage, begun, time.monotonic()))
             answer = hashlib.sha256(who.encode()).digest()[0] % 3
-            message = {"role": "assistant", "content": f"I think so.\nanswer: {answer}"}
-            choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-            head = {"id": "c", "object": "chat.completion", "created": 0, "model": body["model"]}
-            return {**head, "choices": [choice], "usage": usage}
+            delta = {"role": "assistant", "content": f"I think so.\nanswer: {answer}"}
+            choice = {"index": 0, "delta": delta, "finish_reason": "stop"}
+            head = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": body["model"]}
+            chunk = json.dumps({**head, "choices": [choice]})
+            return Response(f"data: {chunk}\n\ndata: [DONE]\n\n", media_type="text/event-stream")
 
         return app
 
