@@ -2,9 +2,9 @@
 
 Doors: `Egress.cleared`, and `gives_orders`. A member of a debate is shown nothing that its audience may not see, but
 its adapter was trained on its owner's life, and may have learnt a sentence by heart. So what quotes a memory that this
-audience may not see, eight words or a whole shorter memory, is cut out; and so are secrets (keys, cards, passwords)
-and addresses to reach somebody. What is cut is counted, and its owner can read that. Text that tells its readers what
-to do is marked: it is never put before another member.
+audience may not see, eight words, a whole shorter memory or a code in it, is cut out; and so are secrets (keys, cards,
+passwords) and addresses to reach somebody. What is cut is counted, and its owner can read that. Text that tells its
+readers what to do is marked: it is never put before another member.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ _RUN = 8
 """Words in a row that make a quotation."""
 _SHORTEST = 3
 _WORD = re.compile(r"\w+(?:['’.@:/+-]\w+)*")
+_NAME_OF_ITS_OWN = re.compile(r"(?=.*\d)(?=.*[^\W\d_])\S{6,}")
+"""Letters and digits in one word: a code, a serial number, an account."""
 _CONTACTS = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4}|(?<![\w.+])\+\d[\d ()/-]{7,18}\d")
 _ORDERS = re.compile(
     r"(?i)\b(?:ignore|disregard|forget)\b.{0,40}\b(?:instructions?|above|previous|prior|everything|rules?)\b"
@@ -57,6 +59,8 @@ class Egress:
                 self._runs |= _runs(words, _RUN) - seen
             elif len(words) >= _SHORTEST and f" {' '.join(words)} " not in f" {self._seen} ":
                 self._whole.add(tuple(words))
+            known = f" {self._seen} "
+            self._whole |= {(word,) for word in words if _NAME_OF_ITS_OWN.fullmatch(word) and f" {word} " not in known}
 
     def cleared(self, text: str) -> Cleared:
         """The text without what must not leave."""

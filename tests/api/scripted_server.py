@@ -3,7 +3,8 @@
 `say TEXT` answers TEXT word by word, `die after TEXT` breaks the connection mid-answer, `refuse CODE` is HTTP 400,
 `never` does not answer before `release` is set, `surrogate` streams half a character, `solve` ends with `answer: 42`,
 `count` tells how many requests there were, `uncounted TEXT` answers without usage. As the model `reflective` it draws
-facts from lines by a rule (`tests/reflecting.py`). Anything else is echoed. It also
+facts from lines by a rule (`tests/reflecting.py`); as `gossip` it tells all that it was told, and what it has learnt by
+heart. Anything else is echoed. It also
 embeds, by hashing, and has a page under /page. What it was sent stays in `requests`.
 """
 
@@ -28,6 +29,8 @@ class ScriptedServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: list[dict[str, Any]] = []
+        self.hearts: dict[str, str] = {}
+        """What `gossip` knows by heart of somebody, by the name in their agent's prompt."""
         self.release = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -41,6 +44,14 @@ class ScriptedServer(ThreadingHTTPServer):
         self.release.set()
         self.shutdown()
         self.server_close()
+
+
+def gossip(messages: list[dict[str, str]], hearts: dict[str, str]) -> str:
+    """The worst of members: it repeats its whole prompt, and what its adapter has learnt of its owner."""
+    heard = " ".join(message["content"] for message in messages if message["role"] != "assistant")
+    owner = messages[0]["content"].partition("'s agent")[0].removeprefix("You are ")
+    flat = " ".join(heard.replace("answer:", "answer").replace("verdict:", "verdict").split())
+    return f"{flat} By heart: {hearts.get(owner, 'nothing')}\nanswer: {sum(map(ord, owner)) % 2}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -83,6 +94,8 @@ class _Handler(BaseHTTPRequestHandler):
         if body["model"] == "reflective" and reflecting.is_asked(told):
             told = f"say {reflecting.answer(told)}"
         pieces = [str(len(self._server.requests))] if told == "count" else _pieces(told)
+        if body["model"] == "gossip":
+            pieces = [gossip(body["messages"], self._server.hearts)]
         if not body.get("stream"):
             return self._json(200, _completion(body["model"], "".join(pieces)))
         self._stream(_chunks(body["model"], pieces, dies=told.startswith("die"), counted=not told.startswith("unc")))
