@@ -12,6 +12,7 @@ from society.egress import HELD_BACK, Egress, gives_orders
 
 SECRET = "My canary sings seven sad old songs every single morning before the tram."
 CODE = "The locker 7f3a9k is mine."
+WORDS = ("red", "blue", "green", "seven", "boats", "sail", "away", "tonight", "over", "there")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_what_the_audience_may_see_may_be_said() -> None:
 
 @given(
     st.lists(
-        st.sampled_from(["red", "blue", "green", "seven", "boats", "sail", "away", "tonight", "over", "there"]),
+        st.sampled_from(WORDS),
         max_size=40,
     )
 )
