@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 WHEEL := .bootstrap/pip-26.3-py3-none-any.whl
 CLAIMS := benchmarks.startup benchmarks.demo benchmarks.decode benchmarks.cohort benchmarks.serving \
-	benchmarks.recall benchmarks.memory_scale \
+	benchmarks.recall benchmarks.memory_scale benchmarks.society benchmarks.debate_speed benchmarks.live_society \
 	"training.nursery.evaluate --n 500" benchmarks.improvement
 export PYTHONUNBUFFERED := 1
 

@@ -131,5 +131,6 @@ def test_every_claim_is_measured_though_one_falls_short(tmp_path: Path) -> None:
     assert make("-o", ".venv/.develop", "-o", ".bench/.ready", f"BIN={tmp_path}", "bench").returncode != 0
     measured = [line.removeprefix("-m ") for line in log.read_text().splitlines()]
     claims = ["startup", "demo", "decode", "cohort", "serving", "recall", "memory_scale"]
+    claims += ["society", "debate_speed", "live_society"]
     evaluations = ["training.nursery.evaluate --n 500", "benchmarks.improvement"]
     assert measured == [*(f"benchmarks.{claim}" for claim in claims), *evaluations]
