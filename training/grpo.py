@@ -21,7 +21,8 @@ from agents.messages import SamplingParams
 from training.losses import PolicyLoss, combine_sources, group_advantages, kl_k3, policy_loss
 from training.monitors import Monitors
 from training.optim import StackedAdamW, warmed_up
-from training.rewards.base import Reward, score
+from training.rewards.base import Batch, Need, Reward, Trainable, score
+from training.rewards.prepare import Reader, prepare
 from training.rollouts import Rollout, Task, TrainablePolicy, sample_groups
 
 _NO_SIGNAL = 0.05
@@ -102,20 +103,36 @@ class Grpo:
         recipe = self.recipe
         params = SamplingParams(recipe.max_tokens, recipe.temperature, seed=self.seed * 100_003 + index)
         rollouts = sample_groups(self.policy, tasks, recipe.group, params, slot=self.slot)
-        scored = {reward.name: score(reward, rollouts) for reward, _ in self.rewards}
+        batch = prepare(self._reader(), rollouts, self._needs())
+        scored = {reward.name: score(reward, batch) for reward, _ in self.rewards}
         scores = {name: values for name, (values, _) in scored.items()}
         advantages = advantages_of(scores, {reward.name: weight for reward, weight in self.rewards}, recipe)
-        numbers = self._describe(rollouts, scores, advantages)
+        numbers = self._describe(batch, scores, advantages)
         numbers["info"] = {name: dict(info) for name, (_, info) in scored.items() if info}
         stop = self.monitors.after_rollouts(entropy=numbers["entropy"], length=numbers["length"], kl=numbers["kl"])
+        if stop is None:
+            numbers |= self._learn(batch)
         for _ in range(recipe.passes if stop is None else 0):
-            learned, stop = self._update(index, rollouts, advantages)
+            learned, stop = self._update(index, batch, advantages)
             numbers |= learned
             if stop is not None:
                 break
         return Step(numbers, rollouts, scores, advantages.flatten().tolist()), stop
 
-    def _update(self, index: int, rollouts: Sequence[Rollout], advantages: Tensor) -> tuple[dict[str, Any], str | None]:
+    def _reader(self) -> Reader:
+        return Reader(self.policy, slot=self.slot, reference=self.reference)
+
+    def _needs(self) -> frozenset[Need]:
+        """What the rewards need; a KL penalty needs the reference too, which is read once for all of them."""
+        anchored: frozenset[Need] = frozenset({"ref_logprobs"} if self.recipe.kl_beta else ())
+        return anchored.union(*(reward.needs for reward, _ in self.rewards))
+
+    def _learn(self, batch: Batch) -> dict[str, Any]:
+        """Let the rewards that learn do so, before the policy's gradients are gathered: they share parameters."""
+        learned = {reward.name: reward.learn(batch) for reward, _ in self.rewards if isinstance(reward, Trainable)}
+        return {f"{name}_{what}": value for name, told in learned.items() for what, value in told.items()}
+
+    def _update(self, index: int, rollouts: Batch, advantages: Tensor) -> tuple[dict[str, Any], str | None]:
         """One optimiser step from the groups that teach, in micro-batches; what it did, and why to stop."""
         rows = informative(advantages)
         if not rows:
@@ -124,7 +141,7 @@ class Grpo:
         gains, losses = advantages.flatten(), list[PolicyLoss]()
         counts = [len(rollouts[row].sampled.token_ids) for row in rows]
         for batch in micro_batches(rows, rollouts):
-            loss = self._loss([rollouts[row] for row in batch], gains[batch])
+            loss = self._loss(rollouts, batch, gains[batch])
             tokens = sum(len(rollouts[row].sampled.token_ids) for row in batch)
             share = tokens / sum(counts)
             losses.append(dataclasses.replace(loss, value=loss.value.detach() * share))
@@ -135,10 +152,11 @@ class Grpo:
         numbers |= {name: fmean(getattr(loss, name) for loss in losses) for name in ("clipped_low", "clipped_high")}
         return numbers, self.monitors.after_update(value, applied)
 
-    def _loss(self, rollouts: Sequence[Rollout], advantages: Tensor) -> PolicyLoss:
-        recipe, pairs = self.recipe, [rollout.pair for rollout in rollouts]
-        logp, mask = self.policy.logprobs(pairs, slot=self.slot)
-        reference = self.policy.score(pairs, slot=self.reference) if recipe.kl_beta else None
+    def _loss(self, batch: Batch, rows: Sequence[int], advantages: Tensor) -> PolicyLoss:
+        recipe, rollouts = self.recipe, [batch[row] for row in rows]
+        logp, mask = self.policy.logprobs([rollout.pair for rollout in rollouts], slot=self.slot)
+        anchors = batch.ref_logprobs if recipe.kl_beta else None
+        reference = None if anchors is None else [anchors[row] for row in rows]
         return policy_loss(
             logp,
             _padded([rollout.sampled.logprobs for rollout in rollouts], logp),
@@ -152,7 +170,7 @@ class Grpo:
         )
 
     def _describe(
-        self, rollouts: Sequence[Rollout], scores: Mapping[str, Sequence[float | None]], advantages: Tensor
+        self, rollouts: Batch, scores: Mapping[str, Sequence[float | None]], advantages: Tensor
     ) -> dict[str, Any]:
         """What to watch: mean rewards, entropy and KL a token in nats, mean length, share of groups that teach."""
         logprobs = [value for rollout in rollouts for value in rollout.sampled.logprobs]
@@ -164,10 +182,14 @@ class Grpo:
             "informative": len(informative(advantages)) / len(rollouts),
         }
 
-    def _measured_kl(self, rollouts: Sequence[Rollout]) -> float:
+    def _measured_kl(self, rollouts: Batch) -> float:
         """Mean k3 over the tokens of some 32 rollouts, evenly spread over the groups."""
-        some = rollouts[:: max(1, len(rollouts) // _KL_ROWS)]
-        anchor = self.policy.score([rollout.pair for rollout in some], slot=self.reference)
+        every = slice(None, None, max(1, len(rollouts) // _KL_ROWS))
+        some, anchors = rollouts[every], rollouts.ref_logprobs
+        if anchors is None:
+            anchor: Sequence[Sequence[float]] = self.policy.score([one.pair for one in some], slot=self.reference)
+        else:
+            anchor = anchors[every]
         sampled = torch.tensor([value for rollout in some for value in rollout.sampled.logprobs])
         return float(kl_k3(sampled, torch.tensor([value for tokens in anchor for value in tokens])).mean())
 
