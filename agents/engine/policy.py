@@ -40,13 +40,13 @@ class TokenSummary:
     number of logits a token.
     """
 
+    vocabulary: int
     logprobs: Tensor
     chosen: Tensor
     logsumexp: Tensor
     mean: Tensor
     entropy: Tensor
     hidden: Tensor
-    vocabulary: int
 
 
 class EnginePolicy:
@@ -105,7 +105,7 @@ class EnginePolicy:
             columns = self._briefly(batch, [slots[row] for row in rows])
             lengths = [len(completion) for _, completion in batch]
             for row, *parts in zip(rows, *(torch.split(column, lengths) for column in columns), strict=True):
-                found[row] = TokenSummary(*parts, width)
+                found[row] = TokenSummary(width, *parts)
         return [found[row] for row in range(len(pairs))]
 
     def _briefly(self, pairs: Sequence[Pair], slots: Sequence[int]) -> tuple[Tensor, ...]:

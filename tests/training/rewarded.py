@@ -29,4 +29,4 @@ def summary(logits: Sequence[Sequence[float]], chosen: Sequence[int], hidden: Te
     picked = table.gather(1, torch.tensor(chosen)[:, None])[:, 0]
     entropy = -(table.softmax(-1) * table.log_softmax(-1)).sum(-1)
     states = torch.zeros(len(chosen), 1) if hidden is None else hidden
-    return TokenSummary(picked - whole, picked, whole, table.mean(dim=-1), entropy, states, table.shape[1])
+    return TokenSummary(table.shape[1], picked - whole, picked, whole, table.mean(dim=-1), entropy, states)
