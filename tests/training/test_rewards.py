@@ -18,6 +18,7 @@ from training.optim import StackedAdamW
 from training.rewards import registry
 from training.rewards.base import PREPARED, Batch, Need, RewardFailed, Rewards, score
 from training.rewards.blind import Blind
+from training.rewards.judging import FrozenJudge
 from training.rewards.prime import ProcessModel
 from training.rewards.ridge import fit_ridge
 from training.rewards.shaping import Shaping, repetition
@@ -185,7 +186,12 @@ def test_registry_builds_every_reward_and_lists_them_for_an_unknown_name() -> No
     toy = ToyPolicy()
     process = ProcessModel(toy, StackedAdamW([toy.logits], slots=[1], lr=0.1), slot=1)
     everything = dataclasses.replace(
-        sources, preferences=head, relative=head, process=process, prepared=PREPARED | {"reference_text"}
+        sources,
+        text_judge=FrozenJudge(Solver(), slot=1, max_tokens=64),
+        preferences=head,
+        relative=head,
+        process=process,
+        prepared=PREPARED | {"reference_text"},
     )
     for name in registry.REWARDS:
         assert registry.build(name, everything).name == name

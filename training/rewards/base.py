@@ -23,6 +23,7 @@ from training.rollouts import Rollout
 Need = Literal[
     "ground_truth",
     "judge",
+    "text_judge",
     "ref_logprobs",
     "base_logprobs",
     "logit_summary",
@@ -34,10 +35,10 @@ Need = Literal[
 ]
 """What a reward may ask for.
 
-`ground_truth`: the task's item. `judge`: a frozen model to ask. `ref_logprobs`: the completion under the adapter that
-the stage started from; `base_logprobs`: under the bare base. `logit_summary`: the logits of the policy that sampled, in
-brief; `base_logit_summary`: those of the bare base. `hidden_states`: what the bare base's output head read at the last
-token. `reference_text`: an accepted answer and its log-probabilities with and without the rollout's reasoning.
+`ground_truth`: the task's item. `judge`: the frozen and blind judge; `text_judge`: a frozen model that writes verdicts.
+`ref_logprobs`: the completion under the adapter that the stage started from; `base_logprobs`: under the bare base.
+`logit_summary`: the logits of the policy that sampled, in brief; `base_logit_summary`: those of the bare base.
+`hidden_states`: what the bare base's output head read at the last token. `reference_text`: an accepted answer and its log-probabilities with and without the rollout's reasoning.
 `trainable`: an adapter slot and an optimiser of its own. `preferences`: a head fitted to what the owner preferred.
 """
 

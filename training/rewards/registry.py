@@ -14,15 +14,20 @@ from training.judge import BlindJudge
 from training.rewards.base import PREPARED, Need, Reward
 from training.rewards.blind import Blind
 from training.rewards.endogenous import Endogenous
+from training.rewards.generative import Generative
+from training.rewards.group_judge import GroupJudge
 from training.rewards.human_feedback import HumanFeedback
 from training.rewards.implicit import Implicit
+from training.rewards.judging import TextJudge
 from training.rewards.majority import MajorityVote
 from training.rewards.nover import Nover
 from training.rewards.polar import Polar
 from training.rewards.prime import Prime, ProcessModel
 from training.rewards.ridge import RidgeHead
 from training.rewards.rlpr import Rlpr
+from training.rewards.rubric import RubricCritique
 from training.rewards.self_certainty import SelfCertainty
+from training.rewards.self_rewarding import SelfRewarding
 from training.rewards.shaping import Shaping
 from training.rewards.truth import Truth
 from training.tasks.environments import Environment
@@ -34,6 +39,7 @@ _Source = TypeVar("_Source")
 class Sources:
     """What a reward may be built from; None: this run has none.
 
+    `text_judge` writes verdicts, by the owner's own `rubric` where that is asked for.
     `preferences` is a head fitted to the owner's choices, `relative` one fitted to choices beside a reference,
     `process` an adapter slot and an optimiser for a reward model that learns along. `prepared` is what the trainer
     reads from the model.
@@ -41,6 +47,8 @@ class Sources:
 
     environment: Environment
     judge: BlindJudge
+    text_judge: TextJudge | None = None
+    rubric: tuple[str, ...] = ()
     preferences: RidgeHead | None = None
     relative: RidgeHead | None = None
     process: ProcessModel | None = None
@@ -70,7 +78,7 @@ def build(name: str, sources: Sources) -> Reward:
     return reward
 
 
-_GIVEN: frozenset[Need] = frozenset({"preferences", "trainable"})
+_GIVEN: frozenset[Need] = frozenset({"preferences", "text_judge", "trainable"})
 """Needs that a source fills and no forward pass: a reward that lacks it is never built."""
 
 
@@ -90,6 +98,10 @@ REWARDS: Mapping[str, Callable[[Sources], Reward]] = {
     "endogenous": lambda _sources: Endogenous(),
     "rlpr": lambda _sources: Rlpr(),
     "nover": lambda _sources: Nover(),
+    "group_judge": lambda sources: GroupJudge(_given(sources.text_judge, "text_judge"), criteria=sources.rubric),
+    "rubric": lambda sources: RubricCritique(_given(sources.text_judge, "text_judge"), owner=sources.rubric),
+    "self_rewarding": lambda sources: SelfRewarding(_given(sources.text_judge, "text_judge")),
+    "generative": lambda sources: Generative(_given(sources.text_judge, "text_judge")),
     "prime": lambda sources: Prime(_given(sources.process, "trainable"), Truth(sources.environment)),
     "human_feedback": lambda sources: HumanFeedback(_given(sources.preferences, "preferences")),
     "polar": lambda sources: Polar(_given(sources.relative, "preferences")),

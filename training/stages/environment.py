@@ -21,10 +21,11 @@ from training.optim import StackedAdamW
 from training.plan import EnvironmentPlan
 from training.rewards import registry
 from training.rewards.base import Reward
+from training.rewards.judging import FrozenJudge
 from training.rollouts import Task, at_once_tasks
 from training.stages.bench import INCUMBENT, POLICY, START, Bench, StageResult, Tell, broken, check_suite, judged
 from training.suite import Outcome, measure_tasks
-from training.tasks.environments import ENVIRONMENTS
+from training.tasks.environments import ENVIRONMENTS, Environment
 
 _LEARNABLE = (0.02, 0.98)
 _FEWEST = 20
@@ -55,7 +56,7 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     trainer = Grpo(
         policy=bench.policy,
         optimizer=StackedAdamW(bench.parameters, slots=[POLICY], lr=recipe.lr),
-        rewards=_rewards(plan, registry.Sources(environment, judge)),
+        rewards=_rewards(plan, _sources(bench, environment, judge)),
         recipe=recipe,
         monitors=monitors,
         slot=POLICY,
@@ -71,6 +72,12 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
 def _draw(bench: Bench, plan: EnvironmentPlan, use: str, count: int, *, held_out: bool) -> list[Task]:
     rng = Random(f"{use} {bench.seed} {plan.name}")
     return at_once_tasks(ENVIRONMENTS[plan.name], rng, plan.difficulty, count, held_out=held_out)
+
+
+def _sources(bench: Bench, environment: Environment, judge: BlindJudge) -> registry.Sources:
+    """Every judge is the cycle-start snapshot."""
+    writer = FrozenJudge(bench.policy, slot=START, max_tokens=bench.suite.work_tokens)
+    return registry.Sources(environment, judge, text_judge=writer)
 
 
 def _rewards(plan: EnvironmentPlan, sources: registry.Sources) -> list[tuple[Reward, float]]:
