@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from torch import Tensor
 from agents.backend import SampledTokens
 from agents.engine.policy import TokenSummary
 from agents.messages import Message
+from training.rewards.base import Batch, Reward
+from training.rewards.base import score as hold
 from training.rollouts import Rollout, Task
 
 
@@ -30,3 +33,10 @@ def summary(logits: Sequence[Sequence[float]], chosen: Sequence[int], hidden: Te
     entropy = -(table.softmax(-1) * table.log_softmax(-1)).sum(-1)
     states = torch.zeros(len(chosen), 1) if hidden is None else hidden
     return TokenSummary(table.shape[1], picked - whole, picked, whole, table.mean(dim=-1), entropy, states)
+
+
+def score(reward: Reward, batch: Batch) -> tuple[Sequence[float | None], Mapping[str, Any]]:
+    """The values of a reward that gives one a rollout, held to the contract, and what it wants recorded."""
+    rewards = hold(reward, batch)
+    assert rewards.values is not None
+    return rewards.values, rewards.info

@@ -367,7 +367,7 @@ def test_the_judge_is_frozen_and_blind_and_the_truth_teaches_nothing(
     assert any(row.rewards["truth"] is not None for row in rollouts)
     for group in {(row.step, row.group) for row in rollouts}:
         rows = [row for row in rollouts if (row.step, row.group) == group]
-        scores = {name: [row.rewards[name] for row in rows] for name in ("blind", "shaping")}
+        scores = {name: Rewards([row.rewards[name] for row in rows]) for name in ("blind", "shaping")}
         expected = advantages_of(scores, {"blind": 1.0, "shaping": 0.2}, GrpoRecipe())
         assert [row.advantage for row in rows] == pytest.approx(expected[0].tolist())
 

@@ -157,8 +157,11 @@ class Broken:
         (Broken(Rewards([1.0, 2.0])), "'broken' returned 2 values for 1 rollouts"),
         (Broken(Rewards([float("inf")])), "'broken' returned inf"),
         (Broken(Rewards([float("nan")])), "'broken' returned nan"),
-        (Broken(Rewards(None, token_values=[[0.5, 0.5]])), "'broken' gives values a token"),
-        (Broken(Rewards([1.0], token_values=[[0.5, 0.5]])), "'broken' gives values a token"),
+        (Broken(Rewards(None)), "'broken' must return values a rollout or values a token"),
+        (Broken(Rewards([1.0], token_values=[[0.5, 0.5]])), "'broken' must return values a rollout or values a token"),
+        (Broken(Rewards(None, token_values=[None, None])), "'broken' returned 2 values for 1 rollouts"),
+        (Broken(Rewards(None, token_values=[[0.5]])), "'broken' returned 1 values for 2 tokens"),
+        (Broken(Rewards(None, token_values=[[0.5, float("nan")]])), "'broken' returned nan"),
     ],
 )
 def test_a_reward_that_breaks_its_contract_stops_the_run_under_its_name(reward: Broken, told: str) -> None:

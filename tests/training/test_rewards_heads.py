@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from tests.training.rewarded import said, summary, task
+from tests.training.rewarded import said, score, summary, task
 from training.losses import group_advantages
-from training.rewards.base import Batch, Reference, score
+from training.rewards.base import Batch, Reference
 from training.rewards.human_feedback import HumanFeedback
 from training.rewards.polar import Polar, fit_relative, relative_features
 from training.rewards.ridge import earned, fit_ridge, pairwise_loss, standardised, wilson_lower_bound

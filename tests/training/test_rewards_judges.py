@@ -15,9 +15,9 @@ import torch
 from agents.backend import SampledTokens
 from agents.messages import Message, SamplingParams
 from personal_data.errors import InvalidInput
-from tests.training.rewarded import said, task
+from tests.training.rewarded import said, score, task
 from training.losses import group_advantages
-from training.rewards.base import Batch, score
+from training.rewards.base import Batch
 from training.rewards.generative import Generative, judgement_reward, parse_box, voted
 from training.rewards.group_judge import GroupJudge, parse_scores, trimmed_mean
 from training.rewards.judging import FrozenJudge, ask, candidates, judge_weight, shown

@@ -9,9 +9,9 @@ from random import Random
 import pytest
 import torch
 
-from tests.training.rewarded import said, summary, task
+from tests.training.rewarded import said, score, summary, task
 from training.losses import dpo_loss, group_advantages
-from training.rewards.base import Batch, Reference, RewardFailed, score
+from training.rewards.base import Batch, Reference, RewardFailed
 from training.rewards.endogenous import Endogenous, endogenous_token_rewards, soft_values
 from training.rewards.implicit import Implicit, implicit_reward, implicit_token_rewards
 from training.rewards.majority import MajorityVote, majority, majority_rewards

@@ -14,12 +14,12 @@ from agents.engine.lora import AdapterStack
 from agents.messages import Message, SamplingParams
 from personal_data.errors import InvalidInput
 from tests.agents.tiny import save_qwen3
-from tests.training.rewarded import said
+from tests.training.rewarded import said, score
 from tests.training.toy import ToyPolicy
 from training.packing import SharedPromptPolicy
 from training.preference import encode_completion
 from training.rewards import registry
-from training.rewards.base import PREPARED, Need, score
+from training.rewards.base import PREPARED, Need
 from training.rewards.nover import Nover
 from training.rewards.prepare import Reader, prepare, reasoning_of
 from training.rewards.rlpr import Rlpr

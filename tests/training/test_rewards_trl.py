@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.training.rewarded import said, task
-from training.rewards.base import Batch, RewardFailed, score
+from tests.training.rewarded import said, score, task
+from training.rewards.base import Batch, RewardFailed
 from training.rewards.trl import TrlReward
 
 BATCH = Batch([said("4", of=task(reference="4")), said("five", of=task(reference="4"))])

@@ -38,8 +38,9 @@ Need = Literal[
 `ground_truth`: the task's item. `judge`: the frozen and blind judge; `text_judge`: a frozen model that writes verdicts.
 `ref_logprobs`: the completion under the adapter that the stage started from; `base_logprobs`: under the bare base.
 `logit_summary`: the logits of the policy that sampled, in brief; `base_logit_summary`: those of the bare base.
-`hidden_states`: what the bare base's output head read at the last token. `reference_text`: an accepted answer and its log-probabilities with and without the rollout's reasoning.
-`trainable`: an adapter slot and an optimiser of its own. `preferences`: a head fitted to what the owner preferred.
+`hidden_states`: what the bare base's output head read at the last token. `reference_text`: an accepted answer and its
+log-probabilities with and without the rollout's reasoning. `trainable`: an adapter slot and an optimiser of its own.
+`preferences`: a head fitted to what the owner preferred.
 """
 
 PREPARED: frozenset[Need] = frozenset(
@@ -136,11 +137,11 @@ def groups(rollouts: Sequence[Rollout]) -> list[list[int]]:
     return list(found.values())
 
 
-def score(reward: Reward, batch: Batch) -> tuple[Sequence[float | None], Mapping[str, Any]]:
-    """Call a reward and hold it to its contract; its values and what it wants recorded.
+def score(reward: Reward, batch: Batch) -> Rewards:
+    """Call a reward and hold it to its contract: a value for every rollout, or values for every token of each.
 
     Raises:
-        RewardFailed: it raised, or returned the wrong number of values, one that is not finite, or values a token.
+        RewardFailed: it raised, or returned the wrong number of values, both kinds of them, or one that is not finite.
         FolkmootError: what it raised on purpose, as it is: a policy that broke is no fault of the reward.
     """
     try:
@@ -149,14 +150,23 @@ def score(reward: Reward, batch: Batch) -> tuple[Sequence[float | None], Mapping
         raise
     except Exception as error:  # a reward may be anybody's code: whatever it raises stops the run under its name
         raise RewardFailed(f"reward {reward.name!r} raised {type(error).__name__}: {error}") from error
-    if rewards.values is None or rewards.token_values is not None:
-        raise RewardFailed(f"reward {reward.name!r} gives values a token, which no trainer takes yet, not a rollout")
-    if len(rewards.values) != len(batch):
-        raise RewardFailed(f"reward {reward.name!r} returned {len(rewards.values)} values for {len(batch)} rollouts")
-    for value in rewards.values:
-        if value is not None and not math.isfinite(value):
-            raise RewardFailed(f"reward {reward.name!r} returned {value}; a value that is missing must be None")
-    return rewards.values, rewards.info
+    if (rewards.values is None) == (rewards.token_values is None):
+        raise RewardFailed(f"reward {reward.name!r} must return values a rollout or values a token, one of the two")
+    rows = [(value,) for value in rewards.values or ()] if rewards.token_values is None else rewards.token_values
+    if len(rows) != len(batch):
+        raise RewardFailed(f"reward {reward.name!r} returned {len(rows)} values for {len(batch)} rollouts")
+    for row in rows:
+        for value in row or ():
+            if value is not None and not math.isfinite(value):
+                raise RewardFailed(f"reward {reward.name!r} returned {value}; a value that is missing must be None")
+    _check_lengths(reward.name, rewards.token_values or (), batch)
+    return rewards
+
+
+def _check_lengths(name: str, rows: Sequence[Sequence[float] | None], batch: Batch) -> None:
+    for row, rollout in zip(rows, batch.rollouts, strict=False):
+        if row is not None and len(row) != (tokens := len(rollout.sampled.token_ids)):
+            raise RewardFailed(f"reward {name!r} returned {len(row)} values for {tokens} tokens")
 
 
 def needed(column: Sequence[Any] | None, need: Need, reward: str) -> Sequence[Any]:

@@ -145,7 +145,7 @@ class RubricCritique:
             for pair in matchups(len(texts), Random(f"{self._seed} {question}"))
         ]
         asked = [self._prompt(played[group], pair) for group, pair in calls]
-        read = ask(self._judge, asked, lambda _, text: parse_verdict(text), seed=self._seed)
+        read = ask(self._judge, asked, _verdict, seed=self._seed)
         values: list[float | None] = [None] * len(rollouts)
         steady = []
         for group, (_, texts) in enumerate(played):
@@ -164,3 +164,7 @@ class RubricCritique:
         question, texts = played
         first, second = (list(texts)[place] for place in pair)
         return prompts.judge_by_rubric(question, first, second, self._rubric)
+
+
+def _verdict(_place: int, text: str) -> Verdict | None:
+    return parse_verdict(text)
