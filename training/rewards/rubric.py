@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import combinations
 from random import Random
 from statistics import fmean
-from typing import Literal
 
 from torch import Tensor
 
@@ -55,7 +55,13 @@ _BREACHES = (
     ),
 )
 
-Verdict = Literal["first", "second", "tie"]
+
+class Verdict(StrEnum):
+    """Which of the two that were shown is better."""
+
+    FIRST = "first"
+    SECOND = "second"
+    TIE = "tie"
 
 
 def breaks_rules(text: str) -> bool:
@@ -66,7 +72,7 @@ def breaks_rules(text: str) -> bool:
 def parse_verdict(text: str) -> Verdict | None:
     """A, B or tie behind the last `verdict:`."""
     said = (prompts.final_verdict(text) or "").strip(" .*`\"'").casefold()
-    known: Mapping[str, Verdict] = {"a": "first", "b": "second", "tie": "tie"}
+    known = {"a": Verdict.FIRST, "b": Verdict.SECOND, "tie": Verdict.TIE}
     return known.get(said)
 
 
@@ -80,6 +86,9 @@ def matchups(count: int, rng: Random, *, chunk: int = _CHUNK) -> list[tuple[int,
     parts = -(-count // chunk)
     pairs = [pair for part in range(parts) for pair in combinations(order[part::parts], 2)]
     return [ordered for first, second in pairs for ordered in ((first, second), (second, first))]
+
+
+_POINTS = {Verdict.FIRST: 1, Verdict.SECOND: -1, Verdict.TIE: 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +114,7 @@ def tournament(count: int, verdicts: Mapping[tuple[int, int], Verdict | None]) -
         one, other = verdicts.get((first, second)), verdicts.get((second, first))
         if one is None or other is None:
             continue
-        forth = {"first": 1, "second": -1, "tie": 0}[one]
-        back = {"first": -1, "second": 1, "tie": 0}[other]
+        forth, back = _POINTS[one], -_POINTS[other]
         steady.append(forth == back)
         won = forth if forth == back else 0
         points[first].append(won)
@@ -145,7 +153,7 @@ class RubricCritique:
             for pair in matchups(len(texts), Random(f"{self._seed} {question}"))
         ]
         asked = [self._prompt(played[group], pair) for group, pair in calls]
-        read = ask(self._judge, asked, _verdict, seed=self._seed)
+        read = ask(self._judge, asked, lambda _, text: parse_verdict(text), seed=self._seed)
         values: list[float | None] = [None] * len(rollouts)
         steady = []
         for group, (_, texts) in enumerate(played):
@@ -164,7 +172,3 @@ class RubricCritique:
         question, texts = played
         first, second = (list(texts)[place] for place in pair)
         return prompts.judge_by_rubric(question, first, second, self._rubric)
-
-
-def _verdict(_place: int, text: str) -> Verdict | None:
-    return parse_verdict(text)
