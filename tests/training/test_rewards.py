@@ -18,6 +18,7 @@ from training.optim import StackedAdamW
 from training.rewards import registry
 from training.rewards.base import PREPARED, Batch, Need, RewardFailed, Rewards, score
 from training.rewards.blind import Blind
+from training.rewards.human_feedback import HumanFeedback
 from training.rewards.judging import FrozenJudge
 from training.rewards.prime import ProcessModel
 from training.rewards.ridge import fit_ridge
@@ -191,7 +192,7 @@ def test_registry_builds_every_reward_and_lists_them_for_an_unknown_name() -> No
     everything = dataclasses.replace(
         sources,
         text_judge=FrozenJudge(Solver(), slot=1, max_tokens=64),
-        preferences=head,
+        preferences=HumanFeedback(head),
         relative=head,
         process=process,
         prepared=PREPARED | {"reference_text"},

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from random import Random
 
 import pytest
 import torch
 
+from agents.engine.policy import TokenSummary
+from agents.messages import Message
+from personal_data.errors import InvalidInput
 from tests.training.rewarded import said, score, summary, task
 from training.losses import group_advantages
+from training.preference import EncodedPair
 from training.rewards.base import Batch, Reference
-from training.rewards.human_feedback import HumanFeedback
+from training.rewards.human_feedback import HumanFeedback, fit
 from training.rewards.polar import Polar, fit_relative, relative_features
-from training.rewards.ridge import earned, fit_ridge, pairwise_loss, standardised, wilson_lower_bound
+from training.rewards.ridge import earned, fit_ridge, pairwise_loss, wilson_lower_bound
+from training.rollouts import TokenPair
+from training.tasks.interactions import Preference
 
 LN3 = math.log(3)
 
@@ -98,12 +106,7 @@ def test_a_head_rewards_only_when_it_has_earned_it() -> None:
     assert "12 of 20" in str(earned(head, 50, mixed))
 
 
-def test_scores_in_units_of_held_out_ones() -> None:
-    assert standardised([2.0, 4.0], [1.0, 2.0, 3.0]) == pytest.approx([0.0, 2.0])
-    assert standardised([2.0], [1.0]) == pytest.approx([1.0])
-
-
-def read(*hidden: float) -> object:
+def read(*hidden: float) -> TokenSummary:
     return summary([[0.0, 0.0]] * 2, [0, 0], torch.tensor([[9.0] * len(hidden), list(hidden)]))
 
 
@@ -139,3 +142,44 @@ def test_a_constant_of_the_prompt_and_its_reference_changes_no_advantage() -> No
     rewards = torch.randn(3, 8, dtype=torch.float64)
     shifted = rewards + torch.tensor([[5.0], [-2.0], [0.3]])
     torch.testing.assert_close(group_advantages(rewards), group_advantages(shifted))
+
+
+class Liking:
+    """A model whose hidden states say with their first number whether a text ends well, and noise otherwise."""
+
+    def summaries(self, pairs: Sequence[TokenPair], *, slot: int) -> list[TokenSummary]:
+        assert slot == 0
+        noise = Random(7)
+        return [read(2.0 if completion[-1] == 1 else -2.0, noise.gauss(0, 1)) for _, completion in pairs]
+
+
+def preferences(count: int, *, chosen: int, rejected: int) -> list[EncodedPair]:
+    said = Preference((Message("user", "x"),), "a", "b")
+    return [EncodedPair(said, ((5,), (3, chosen)), ((5,), (3, rejected))) for _ in range(count)]
+
+
+def test_a_head_is_fitted_to_what_the_owner_chose() -> None:
+    likes = preferences(48, chosen=1, rejected=2)
+    reward = fit(Liking(), likes, preferences(20, chosen=1, rejected=2))
+    rollouts = [said("a"), said("b"), said("c", finish="length")]
+    better, worse, cut = score(reward, Batch(rollouts, base_summaries=[read(2, 0), read(-2, 0), read(2, 0)]))[0]
+    assert better is not None and worse is not None
+    assert better > 0 > worse
+    assert cut is None
+
+
+@pytest.mark.parametrize(
+    ("train", "held", "told"),
+    [
+        ((39, 1, 2), (20, 1, 2), "not earned its place: it was fitted to 39 pairs"),
+        ((48, 1, 2), (20, 2, 1), "not earned its place: it is right on 0 of 20"),
+        ((48, 1, 2), (0, 1, 2), "48 pairs to learn from and 0 held out"),
+        ((0, 1, 2), (0, 1, 2), "nothing to fit"),
+    ],
+)
+def test_a_head_that_proves_nothing_is_refused(
+    train: tuple[int, int, int], held: tuple[int, int, int], told: str
+) -> None:
+    sides = [preferences(count, chosen=chosen, rejected=rejected) for count, chosen, rejected in (train, held)]
+    with pytest.raises(InvalidInput, match=told):
+        fit(Liking(), *sides)

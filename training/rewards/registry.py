@@ -40,7 +40,7 @@ class Sources:
     """What a reward may be built from; None: this run has none.
 
     `text_judge` writes verdicts, by the owner's own `rubric` where that is asked for.
-    `preferences` is a head fitted to the owner's choices, `relative` one fitted to choices beside a reference,
+    `preferences` is fitted to the owner's choices, `relative` a head fitted to choices beside a reference,
     `process` an adapter slot and an optimiser for a reward model that learns along. `prepared` is what the trainer
     reads from the model.
     """
@@ -49,7 +49,7 @@ class Sources:
     judge: BlindJudge
     text_judge: TextJudge | None = None
     rubric: tuple[str, ...] = ()
-    preferences: RidgeHead | None = None
+    preferences: HumanFeedback | None = None
     relative: RidgeHead | None = None
     process: ProcessModel | None = None
     prepared: frozenset[Need] = PREPARED
@@ -88,6 +88,9 @@ def _given(source: _Source | None, need: Need) -> _Source:
     return source
 
 
+LEARNING = frozenset({"prime"})
+"""Those that need an adapter slot of their own."""
+
 REWARDS: Mapping[str, Callable[[Sources], Reward]] = {
     "truth": lambda sources: Truth(sources.environment),
     "blind": lambda sources: Blind(sources.judge),
@@ -103,6 +106,6 @@ REWARDS: Mapping[str, Callable[[Sources], Reward]] = {
     "self_rewarding": lambda sources: SelfRewarding(_given(sources.text_judge, "text_judge")),
     "generative": lambda sources: Generative(_given(sources.text_judge, "text_judge")),
     "prime": lambda sources: Prime(_given(sources.process, "trainable"), Truth(sources.environment)),
-    "human_feedback": lambda sources: HumanFeedback(_given(sources.preferences, "preferences")),
+    "human_feedback": lambda sources: _given(sources.preferences, "preferences"),
     "polar": lambda sources: Polar(_given(sources.relative, "preferences")),
 }

@@ -9,7 +9,6 @@ Whose features these are is said in `human_feedback.py` and `polar.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -135,10 +134,3 @@ def earned(head: RidgeHead, pairs: int, held_out: Tensor) -> str | None:
     if bound <= BEATS_CHANCE:
         return f"it is right on {right:.0f} of {len(held_out)} held-out pairs: at least {bound:.2f}, not {BEATS_CHANCE}"
     return None
-
-
-def standardised(values: Sequence[float], held_out: Sequence[float]) -> list[float]:
-    """Scores in units of the held-out ones: less their mean, over their standard deviation (1 where there is none)."""
-    known = torch.tensor(held_out, dtype=torch.float64)
-    scale = float(known.std()) if len(known) > 1 and float(known.std()) > 0 else 1.0
-    return [(value - float(known.mean())) / scale for value in values]
