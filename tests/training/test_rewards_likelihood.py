@@ -61,7 +61,7 @@ def test_majority_compares_meanings_within_groups_and_counts_no_answer_as_wrong(
     batch = Batch([*(said(text) for text in texts), said("5", group=1), said("6", group=1)])
     values, info = score(MajorityVote(), batch)
     assert values == [1.0, 1.0, 0.0, 0.0, None, None]
-    assert info == {"majority_share": 0.25}
+    assert info == {"majority_share": 0.5}
 
 
 # Self-certainty

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Literal
 
 from society.canonical import answer_key
@@ -18,14 +19,14 @@ Ties = Literal["drop", "first"]
 """What a vote without a winner gives: no label, or (the authors' code) the answer that was seen first."""
 
 
-def majority(keys: Sequence[str | None], *, ties: Ties = "drop") -> tuple[str | None, float]:
+def majority(keys: Sequence[str | None], *, ties: Ties = "drop") -> tuple[str | None, float | None]:
     """The most frequent key that is not None, and its share of all votes, those that name nothing included.
 
-    (None, 0.0) where nobody answered or, with `ties="drop"`, where two keys share the first place.
+    (None, None) where nobody answered or, with `ties="drop"`, where two keys share the first place.
     """
     counted = Counter(key for key in keys if key is not None).most_common(2)
     if not counted or (ties == "drop" and len(counted) == 2 and counted[0][1] == counted[1][1]):
-        return None, 0.0
+        return None, None
     label, votes = counted[0]
     return label, votes / len(keys)
 
@@ -47,10 +48,11 @@ class MajorityVote:
 
     def score(self, rollouts: Sequence[Rollout]) -> Rewards:
         values: list[float | None] = [None] * len(rollouts)
-        shares = []
+        shares: list[float] = []
         for places in groups(rollouts):
             keys = [None if (said := rollouts[place].answer) is None else answer_key(said) for place in places]
-            shares.append(majority(keys, ties=self._ties)[1])
+            if (share := majority(keys, ties=self._ties)[1]) is not None:
+                shares.append(share)
             for place, value in zip(places, majority_rewards(keys, ties=self._ties), strict=True):
                 values[place] = value
-        return Rewards(values, info={"majority_share": sum(shares) / len(shares) if shares else None})
+        return Rewards(values, info={"majority_share": fmean(shares) if shares else None})
