@@ -21,7 +21,8 @@ from agents.messages import SamplingParams
 from training.losses import PolicyLoss, combine_sources, group_advantages, kl_k3, policy_loss
 from training.monitors import Monitors
 from training.optim import StackedAdamW, warmed_up
-from training.rewards.base import Reward, score
+from training.rewards.base import Batch, Need, Reward, Rewards, Trainable, score
+from training.rewards.prepare import Reader, prepare
 from training.rollouts import Rollout, Task, TrainablePolicy, sample_groups
 
 _NO_SIGNAL = 0.05
@@ -102,29 +103,47 @@ class Grpo:
         recipe = self.recipe
         params = SamplingParams(recipe.max_tokens, recipe.temperature, seed=self.seed * 100_003 + index)
         rollouts = sample_groups(self.policy, tasks, recipe.group, params, slot=self.slot)
-        scored = {reward.name: score(reward, rollouts) for reward, _ in self.rewards}
-        scores = {name: values for name, (values, _) in scored.items()}
-        advantages = advantages_of(scores, {reward.name: weight for reward, weight in self.rewards}, recipe)
-        numbers = self._describe(rollouts, scores, advantages)
-        numbers["info"] = {name: dict(info) for name, (_, info) in scored.items() if info}
+        batch = prepare(self._reader(), rollouts, self._needs())
+        scored = {reward.name: score(reward, batch) for reward, _ in self.rewards}
+        scores = {name: per_rollout(one) for name, one in scored.items()}
+        weights = {reward.name: weight for reward, weight in self.rewards}
+        longest = max(len(rollout.sampled.token_ids) for rollout in rollouts)
+        advantages = advantages_of(scored, weights, recipe, longest=longest)
+        numbers = self._describe(batch, scores, advantages)
+        numbers["info"] = {name: dict(one.info) for name, one in scored.items() if one.info}
         stop = self.monitors.after_rollouts(entropy=numbers["entropy"], length=numbers["length"], kl=numbers["kl"])
+        if stop is None:
+            numbers |= self._learn(batch)
         for _ in range(recipe.passes if stop is None else 0):
-            learned, stop = self._update(index, rollouts, advantages)
+            learned, stop = self._update(index, batch, advantages)
             numbers |= learned
             if stop is not None:
                 break
-        return Step(numbers, rollouts, scores, advantages.flatten().tolist()), stop
+        return Step(numbers, rollouts, scores, _means(advantages, rollouts)), stop
 
-    def _update(self, index: int, rollouts: Sequence[Rollout], advantages: Tensor) -> tuple[dict[str, Any], str | None]:
+    def _reader(self) -> Reader:
+        return Reader(self.policy, slot=self.slot, reference=self.reference)
+
+    def _needs(self) -> frozenset[Need]:
+        """What the rewards need; a KL penalty needs the reference too, which is read once for all of them."""
+        anchored: frozenset[Need] = frozenset({"ref_logprobs"} if self.recipe.kl_beta else ())
+        return anchored.union(*(reward.needs for reward, _ in self.rewards))
+
+    def _learn(self, batch: Batch) -> dict[str, Any]:
+        """Let the rewards that learn do so, before the policy's gradients are gathered: they share parameters."""
+        learned = {reward.name: reward.learn(batch) for reward, _ in self.rewards if isinstance(reward, Trainable)}
+        return {f"{name}_{what}": value for name, told in learned.items() for what, value in told.items()}
+
+    def _update(self, index: int, rollouts: Batch, advantages: Tensor) -> tuple[dict[str, Any], str | None]:
         """One optimiser step from the groups that teach, in micro-batches; what it did, and why to stop."""
         rows = informative(advantages)
         if not rows:
             return {"loss": None, "gradient_norm": None}, None
         self.optimizer.zero_grad()
-        gains, losses = advantages.flatten(), list[PolicyLoss]()
+        gains, losses = advantages.flatten(0, 1), list[PolicyLoss]()
         counts = [len(rollouts[row].sampled.token_ids) for row in rows]
         for batch in micro_batches(rows, rollouts):
-            loss = self._loss([rollouts[row] for row in batch], gains[batch])
+            loss = self._loss(rollouts, batch, gains[batch])
             tokens = sum(len(rollouts[row].sampled.token_ids) for row in batch)
             share = tokens / sum(counts)
             losses.append(dataclasses.replace(loss, value=loss.value.detach() * share))
@@ -135,14 +154,15 @@ class Grpo:
         numbers |= {name: fmean(getattr(loss, name) for loss in losses) for name in ("clipped_low", "clipped_high")}
         return numbers, self.monitors.after_update(value, applied)
 
-    def _loss(self, rollouts: Sequence[Rollout], advantages: Tensor) -> PolicyLoss:
-        recipe, pairs = self.recipe, [rollout.pair for rollout in rollouts]
-        logp, mask = self.policy.logprobs(pairs, slot=self.slot)
-        reference = self.policy.score(pairs, slot=self.reference) if recipe.kl_beta else None
+    def _loss(self, batch: Batch, rows: Sequence[int], advantages: Tensor) -> PolicyLoss:
+        recipe, rollouts = self.recipe, [batch[row] for row in rows]
+        logp, mask = self.policy.logprobs([rollout.pair for rollout in rollouts], slot=self.slot)
+        anchors = batch.ref_logprobs if recipe.kl_beta else None
+        reference = None if anchors is None else [anchors[row] for row in rows]
         return policy_loss(
             logp,
             _padded([rollout.sampled.logprobs for rollout in rollouts], logp),
-            advantages.to(logp),
+            (advantages if advantages.dim() == 1 else advantages[:, : logp.shape[1]]).to(logp),
             mask,
             clip_low=recipe.clip_low,
             clip_high=recipe.clip_high,
@@ -152,7 +172,7 @@ class Grpo:
         )
 
     def _describe(
-        self, rollouts: Sequence[Rollout], scores: Mapping[str, Sequence[float | None]], advantages: Tensor
+        self, rollouts: Batch, scores: Mapping[str, Sequence[float | None]], advantages: Tensor
     ) -> dict[str, Any]:
         """What to watch: mean rewards, entropy and KL a token in nats, mean length, share of groups that teach."""
         logprobs = [value for rollout in rollouts for value in rollout.sampled.logprobs]
@@ -164,31 +184,68 @@ class Grpo:
             "informative": len(informative(advantages)) / len(rollouts),
         }
 
-    def _measured_kl(self, rollouts: Sequence[Rollout]) -> float:
+    def _measured_kl(self, rollouts: Batch) -> float:
         """Mean k3 over the tokens of some 32 rollouts, evenly spread over the groups."""
-        some = rollouts[:: max(1, len(rollouts) // _KL_ROWS)]
-        anchor = self.policy.score([rollout.pair for rollout in some], slot=self.reference)
+        every = slice(None, None, max(1, len(rollouts) // _KL_ROWS))
+        some, anchors = rollouts[every], rollouts.ref_logprobs
+        if anchors is None:
+            anchor: Sequence[Sequence[float]] = self.policy.score([one.pair for one in some], slot=self.reference)
+        else:
+            anchor = anchors[every]
         sampled = torch.tensor([value for rollout in some for value in rollout.sampled.logprobs])
         return float(kl_k3(sampled, torch.tensor([value for tokens in anchor for value in tokens])).mean())
 
 
+def per_rollout(rewards: Rewards) -> Sequence[float | None]:
+    """One value a rollout, to be recorded: the mean over the tokens where they have values of their own."""
+    if rewards.token_values is None:
+        return rewards.values or ()
+    return [fmean(row) if row else None for row in rewards.token_values]
+
+
 def advantages_of(
-    scores: Mapping[str, Sequence[float | None]], weights: Mapping[str, float], recipe: GrpoRecipe
+    scored: Mapping[str, Rewards], weights: Mapping[str, float], recipe: GrpoRecipe, *, longest: int = 1
 ) -> Tensor:
-    """Advantages [groups, G] in float64: each source normalised in its group, then their weighted mean."""
-    sources = []
-    for values in scores.values():
-        present = [math.nan if value is None else value for value in values]
-        rewards = torch.tensor(present, dtype=torch.float64).view(-1, recipe.group)
-        sources.append(group_advantages(rewards, eps=0.0, std_floor=recipe.std_floor))
-    return combine_sources(torch.stack(sources), torch.tensor([weights[name] for name in scores], dtype=torch.float64))
+    """Advantages in float64: each source normalised in its group, then their weighted mean.
+
+    Returns:
+        [groups, G]; [groups, G, longest] where a source has values a token, which the mask of the loss cuts. Such a
+        source is normalised over all tokens of a group; one with a value a rollout counts the same for each token.
+    """
+    fine = any(one.token_values is not None for one in scored.values())
+    tokens = longest if fine else 1
+    sources = [_normalised(one, tokens, recipe) for one in scored.values()]
+    share = torch.tensor([weights[name] for name in scored], dtype=torch.float64)
+    combined = combine_sources(torch.stack(sources), share)
+    return combined.view(-1, recipe.group, tokens) if fine else combined
+
+
+def _normalised(rewards: Rewards, tokens: int, recipe: GrpoRecipe) -> Tensor:
+    """One source's advantages [groups, G * tokens], NaN where it has no value."""
+    if rewards.token_values is None:
+        present = [math.nan if value is None else value for value in rewards.values or ()]
+        values = torch.tensor(present, dtype=torch.float64).view(-1, recipe.group)
+        advantages = group_advantages(values, eps=0.0, std_floor=recipe.std_floor)
+        return advantages.repeat_interleave(tokens, dim=1)
+    padded = [[*(row or ()), *[math.nan] * (tokens - len(row or ()))] for row in rewards.token_values]
+    values = torch.tensor(padded, dtype=torch.float64).view(-1, recipe.group * tokens)
+    return group_advantages(values, eps=0.0, std_floor=recipe.std_floor)
 
 
 def informative(advantages: Tensor) -> list[int]:
-    """Rows of the groups that have something to teach."""
-    groups = advantages.abs().amax(dim=1) >= _NO_SIGNAL
+    """Rows of the groups that have something to teach; advantages as `advantages_of` gives them."""
+    groups = advantages.abs().flatten(1).amax(dim=1) >= _NO_SIGNAL
     rows: list[int] = groups.repeat_interleave(advantages.shape[1]).nonzero().flatten().tolist()
     return rows
+
+
+def _means(advantages: Tensor, rollouts: Sequence[Rollout]) -> list[float]:
+    """One advantage a rollout, to be recorded: the mean over its tokens."""
+    rows = advantages.flatten(0, 1)
+    if rows.dim() == 1:
+        return [float(one) for one in rows]
+    lengths = [len(rollout.sampled.token_ids) for rollout in rollouts]
+    return [float(row[:length].mean()) for row, length in zip(rows, lengths, strict=True)]
 
 
 def micro_batches(rows: Sequence[int], rollouts: Sequence[Rollout]) -> Iterator[list[int]]:

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from agents.adapters import Adapter, AdapterStore, activate, read_adapter
-from agents.engine.base import Base, load_base
+from agents.engine.base import load_base
 from agents.engine.lora import AdapterStack
 from personal_data.database import Database
 from personal_data.errors import BackendError, Conflict, InvalidInput, NotFound
@@ -35,8 +35,9 @@ from training.ledger import Lease
 from training.packing import SharedPromptPolicy
 from training.plan import Plan, read_plan
 from training.preference import encode_pairs
+from training.rewards.registry import LEARNING
 from training.stages import environment, preferences
-from training.stages.bench import INCUMBENT, POLICY, SLOTS, START, Bench, StageResult, Tell
+from training.stages.bench import INCUMBENT, POLICY, PROCESS, SLOTS, START, Bench, StageResult, Tell
 from training.suite import make_suite
 from training.tasks.interactions import Preferences, read_preferences
 
@@ -66,7 +67,6 @@ class _Cycle:
     lease: Lease
     plan: Plan
     frozen: _Frozen
-    base: Base
     stack: AdapterStack
     bench: Bench
     progress: Progress
@@ -110,15 +110,20 @@ def _open(settings: Settings, database: Database, lease: Lease, plan: Plan, prog
         store.verify(frozen.live)
         live = read_adapter(store.path(frozen.live), base_sha256=base.sha256)
     ranks = [plan.preferences.rank, plan.environment.recipe.rank, live.rank if live else 1]
-    stack = AdapterStack(base, slots=SLOTS, rank=max(ranks))
+    stack = AdapterStack(base, slots=SLOTS + _learns_along(plan), rank=max(ranks))
     if live is not None:
         stack.load(START, live)
         stack.load(INCUMBENT, live)
     policy = SharedPromptPolicy(base, stack)
     suite = make_suite(plan.seed, **dataclasses.asdict(plan.evaluation))
-    held = encode_pairs(base, frozen.preferences.gate)
-    bench = Bench(policy, stack.parameters(), suite, plan.seed, gate_pairs=held)
-    return _Cycle(database, lease, plan, frozen, base, stack, bench, progress)
+    train, held = (encode_pairs(base, pairs) for pairs in (frozen.preferences.train, frozen.preferences.gate))
+    bench = Bench(policy, stack.parameters(), suite, plan.seed, gate_pairs=held, train_pairs=train)
+    return _Cycle(database, lease, plan, frozen, stack, bench, progress)
+
+
+def _learns_along(plan: Plan) -> bool:
+    """Whether a reward trains an adapter of its own beside the policy."""
+    return "environment" in plan.stages and plan.environment.reward in LEARNING
 
 
 def _freeze(settings: Settings, session: Session, lease: Lease, plan: Plan) -> _Frozen:
@@ -176,7 +181,7 @@ def _train(cycle: _Cycle, stage: str, run: Journal, tell: Tell) -> StageResult:
     _prepare_policy(cycle, rank=recipe.rank, alpha=recipe.alpha)
     try:
         if stage == "preferences":
-            return preferences.run(bench, cycle.base, cycle.frozen.preferences, plan.preferences, run, tell)
+            return preferences.run(bench, cycle.frozen.preferences, plan.preferences, run, tell)
         return environment.run(bench, plan.environment, run, tell)
     except BackendError as error:
         return StageResult("refused", (f"training broke: {error}",))
@@ -209,11 +214,13 @@ def _digest(recipe: dict[str, Any]) -> str:
 
 
 def _prepare_policy(cycle: _Cycle, *, rank: int, alpha: float) -> None:
-    """Put the incumbent's adapter, or a fresh one, into the policy slot."""
+    """Put the incumbent's adapter, or a fresh one, into the policy slot; a reward that learns along starts there."""
     if cycle.candidate is None and cycle.frozen.live is None:
         cycle.stack.fresh(POLICY, rank=rank, alpha=alpha, seed=cycle.plan.seed)
     else:
         cycle.stack.load(POLICY, cycle.stack.export(INCUMBENT))
+    if _learns_along(cycle.plan):
+        cycle.stack.load(PROCESS, cycle.stack.export(POLICY))
 
 
 def _close(store: AdapterStore, cycle: _Cycle) -> dict[str, Any]:

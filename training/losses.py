@@ -92,11 +92,11 @@ def policy_loss(
 
     Args:
         logp, logp_old, logp_ref: [B, T] log-probabilities under the policy, the sampler and the reference.
-        advantages: [B].
+        advantages: [B], or [B, T] where tokens have their own.
         mask: [B, T], true on completion tokens. Masked positions get no gradient whatever they hold.
     """
     ratio = torch.where(mask, logp - logp_old, 0.0).exp()
-    gain = advantages[:, None]
+    gain = advantages[:, None] if advantages.dim() == 1 else advantages
     clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
     bounded = ratio if delta is None else ratio.clamp_max(delta)
     tokens = -torch.minimum(bounded * gain, clipped * gain)

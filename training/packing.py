@@ -17,7 +17,7 @@ from torch import Tensor
 from agents.engine.base import Base
 from agents.engine.decoder import Sequences
 from agents.engine.lora import AdapterStack
-from agents.engine.policy import EnginePolicy, Slots, precise
+from agents.engine.policy import EnginePolicy, Slots, in_brief, precise
 from training.rollouts import TokenPair
 
 ROW_TOKENS = 512
@@ -35,7 +35,7 @@ class _Row:
 
 
 class SharedPromptPolicy(EnginePolicy):
-    """An engine policy whose `logprobs` and `score` pack completions of equal prompts into one row."""
+    """An engine policy whose `logprobs`, `score` and `summaries` pack completions of equal prompts into one row."""
 
     def __init__(self, base: Base, stack: AdapterStack) -> None:
         super().__init__(base, stack)
@@ -47,19 +47,29 @@ class SharedPromptPolicy(EnginePolicy):
         rows = pack(pairs, slots)
         if not self._packs or len(rows) == len(pairs):
             return super().logprobs(pairs, slot=slot)
+        logits, _, targets, places = self._read_packed(rows, pairs)
+        chosen = torch.log_softmax(logits, dim=-1)[places, targets]
+        lengths = torch.tensor([len(completion) for _, completion in pairs], device=self.base.device)
+        mask = torch.arange(int(lengths.max()), device=self.base.device) < lengths[:, None]
+        return torch.zeros(mask.shape, device=mask.device, dtype=chosen.dtype).masked_scatter(mask, chosen), mask
+
+    def _briefly(self, pairs: Sequence[TokenPair], slots: Sequence[int]) -> tuple[Tensor, ...]:
+        if not self._packs or not all(completion for _, completion in pairs):
+            return super()._briefly(pairs, slots)
+        return in_brief(*self._read_packed(pack(pairs, slots), pairs))
+
+    def _read_packed(self, rows: Sequence[_Row], pairs: Sequence[TokenPair]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits and hidden states of the places that predict something, each once; all completion tokens in order,
+        and the place that predicts each."""
         self._check(pairs)
         device = self.base.device
         ids, positions, visible, sources = (part.to(device) for part in _lay_out(rows, pairs))
         keep = torch.zeros(ids.numel(), dtype=torch.bool, device=device)
         keep[sources] = True
         seen = Sequences(ids, keep.view(ids.shape), positions, visible)
-        logits, _ = self._decoder.read(seen, self.stack.plan([row.slot for row in rows]))
-        logp = torch.log_softmax(precise(logits), dim=-1)
+        logits, hidden = self._decoder.read(seen, self.stack.plan([row.slot for row in rows]))
         targets = torch.tensor([token for _, completion in pairs for token in completion], device=device)
-        chosen = logp[(keep.cumsum(0) - 1)[sources], targets]
-        lengths = torch.tensor([len(completion) for _, completion in pairs], device=device)
-        mask = torch.arange(int(lengths.max()), device=device) < lengths[:, None]
-        return torch.zeros(mask.shape, device=device, dtype=chosen.dtype).masked_scatter(mask, chosen), mask
+        return precise(logits), hidden, targets, (keep.cumsum(0) - 1)[sources]
 
 
 def pack(pairs: Sequence[TokenPair], slots: Sequence[int]) -> list[_Row]:

@@ -32,11 +32,15 @@ class TrainablePolicy(PolicyBackend, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One prompt for the policy. `question` is the bare question, `item` its environment item where it has one."""
+    """One prompt for the policy. `question` is the bare question, `item` its environment item where it has one.
+
+    `reference` is an answer known to be good (the item's own, or one that the owner accepted); no prompt shows it.
+    """
 
     messages: tuple[Message, ...]
     question: str
     item: Item | None = None
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def at_once_tasks(environment: Environment, rng: Random, difficulty: int, count:
     found: dict[str, Task] = {}
     for _ in range(20 * count):
         item = draw(environment, rng, difficulty, held_out_items=held_out)
-        found.setdefault(item.question, Task((prompts.at_once(item.question),), item.question, item))
+        found.setdefault(item.question, Task((prompts.at_once(item.question),), item.question, item, item.answer))
         if len(found) == count:
             break
     return list(found.values())

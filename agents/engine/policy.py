@@ -35,14 +35,17 @@ _ROWS = 64
 class TokenSummary:
     """What the model thought of one completion; each [T], float32, but for `hidden`.
 
-    `logprobs` = `chosen` - `logsumexp`, at temperature 1; `mean` is the mean logit over the vocabulary; `hidden`
-    [T, hidden size] is what the output head read.
+    `logprobs` = `chosen` - `logsumexp`, at temperature 1; `mean` is the mean logit over the vocabulary, `entropy` is
+    the next token's, in nats; `hidden` [T, hidden size] is what the output head read. `vocabulary` is the
+    number of logits a token.
     """
 
+    vocabulary: int
     logprobs: Tensor
     chosen: Tensor
     logsumexp: Tensor
     mean: Tensor
+    entropy: Tensor
     hidden: Tensor
 
 
@@ -95,17 +98,20 @@ class EnginePolicy:
     def summaries(self, pairs: Sequence[Pair], *, slot: Slots) -> list[TokenSummary]:
         """The logits of every completion token in brief, for rewards that look into the model."""
         found: dict[int, TokenSummary] = {}
+        width = int(self.base.model.get_output_embeddings().weight.shape[0])
         slots = _each(slot, len(pairs))
         for rows in self._by_length(pairs):
             batch = [pairs[row] for row in rows]
-            logits, hidden, targets, mask = self._read(batch, [slots[row] for row in rows])
-            chosen = logits.gather(1, targets[:, None])[:, 0]
-            whole = logits.logsumexp(dim=-1)
-            columns = (chosen - whole, chosen, whole, logits.mean(dim=-1), hidden)
-            lengths = mask.sum(dim=1).tolist()
+            columns = self._briefly(batch, [slots[row] for row in rows])
+            lengths = [len(completion) for _, completion in batch]
             for row, *parts in zip(rows, *(torch.split(column, lengths) for column in columns), strict=True):
-                found[row] = TokenSummary(*parts)
+                found[row] = TokenSummary(width, *parts)
         return [found[row] for row in range(len(pairs))]
+
+    def _briefly(self, pairs: Sequence[Pair], slots: Sequence[int]) -> tuple[Tensor, ...]:
+        """The columns of `TokenSummary` for all completion tokens in order, one forward."""
+        logits, hidden, targets, _ = self._read(pairs, slots)
+        return in_brief(logits, hidden, targets, torch.arange(len(targets), device=targets.device))
 
     def logprobs(self, pairs: Sequence[Pair], *, slot: Slots) -> tuple[Tensor, Tensor]:
         """Log-probabilities of completion tokens, with autograd, in one forward.
@@ -164,6 +170,19 @@ class EnginePolicy:
             group.append(row)
         if group:
             yield group
+
+
+def in_brief(logits: Tensor, hidden: Tensor, targets: Tensor, places: Tensor) -> tuple[Tensor, ...]:
+    """The columns of `TokenSummary` [tokens].
+
+    Args:
+        logits, hidden: [places, vocabulary] and [places, hidden size]; several tokens may share a place.
+        targets, places: [tokens], the token and the row of `logits` that predicts it.
+    """
+    whole = logits.logsumexp(dim=-1)
+    entropy = whole - ((logits - whole[:, None]).exp() * logits).sum(dim=-1)
+    chosen, summed = logits[places, targets], whole[places]
+    return chosen - summed, chosen, summed, logits.mean(dim=-1)[places], entropy[places], hidden[places]
 
 
 def precise(logits: Tensor) -> Tensor:

@@ -54,7 +54,10 @@ def test_summaries_are_those_of_hugging_faces_logits(folder: Path) -> None:
         expected = (chosen - logits.logsumexp(-1), chosen, logits.logsumexp(-1), logits.mean(-1))
         for mine, theirs in zip((ours.logprobs, ours.chosen, ours.logsumexp, ours.mean), expected, strict=True):
             torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=0)
+        entropy = -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)
+        torch.testing.assert_close(ours.entropy, entropy, atol=1e-4, rtol=0)
         torch.testing.assert_close(ours.hidden, output.hidden_states[-1][0, rows], atol=1e-4, rtol=0)
+        assert ours.vocabulary == logits.shape[1]
         assert ours.logprobs.tolist() == pytest.approx(scored, abs=1e-5)
 
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from agents.messages import Message, SamplingParams
 from tests.training.toy import ToyPolicy
 from training import grpo
-from training.grpo import Grpo, GrpoRecipe, Step
+from training.grpo import Grpo, GrpoRecipe, Step, advantages_of, informative, per_rollout
 from training.losses import policy_loss
 from training.monitors import Monitors
 from training.optim import StackedAdamW
-from training.rewards.base import Need, RewardFailed, Rewards
+from training.rewards.base import Batch, Need, RewardFailed, Rewards
 from training.rollouts import Rollout, Task, sample_groups
 
 TASK = Task((Message("user", "0"),), "0")
@@ -35,7 +35,22 @@ class Likes:
         return Rewards([self._values[rollout.sampled.token_ids[0]] for rollout in rollouts], info={"n": len(rollouts)})
 
 
-def run(policy: ToyPolicy, reward: Likes, recipe: GrpoRecipe, lr: float = 0.1) -> tuple[list[Step], str | None]:
+class Fine:
+    """The same, a value for every token; None for words that it does not know."""
+
+    name = "fine"
+    needs: frozenset[Need] = frozenset({"ref_logprobs"})
+
+    def __init__(self, *values: float | None) -> None:
+        self._values = values
+
+    def score(self, batch: Batch) -> Rewards:
+        assert batch.ref_logprobs is not None
+        found = [self._values[rollout.sampled.token_ids[0]] for rollout in batch]
+        return Rewards(None, [None if value is None else [value] for value in found])
+
+
+def run(policy: ToyPolicy, reward: Likes | Fine, recipe: GrpoRecipe, lr: float = 0.1) -> tuple[list[Step], str | None]:
     steps: list[Step] = []
     trainer = Grpo(
         policy=policy,
@@ -152,3 +167,42 @@ def test_micro_batches_add_up_to_one_batch(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(grpo, "_BATCH_TOKENS", 7)
     run(split, Likes(0, 1, 0, 0.5), recipe)
     torch.testing.assert_close(split.logits, whole.logits, atol=1e-9, rtol=0)
+
+
+def test_values_a_token_teach_what_the_same_values_a_rollout_do() -> None:
+    """With one token a rollout both are one thing."""
+    coarse, fine = ToyPolicy(), ToyPolicy()
+    recipe = GrpoRecipe(steps=6, prompts=3, kl_beta=0.1)
+    coarse_steps, _ = run(coarse, Likes(0, 1, None, 0.5), recipe)
+    fine_steps, _ = run(fine, Fine(0, 1, None, 0.5), recipe)
+    torch.testing.assert_close(fine.logits, coarse.logits, atol=1e-12, rtol=0)
+    assert (fine.logits[3] != 0).any()
+    assert fine_steps[0].rewards["fine"] == coarse_steps[0].rewards["likes"]
+    assert fine_steps[0].advantages == pytest.approx(coarse_steps[0].advantages)
+
+
+def test_token_advantages_are_normalised_over_a_groups_tokens_and_meet_whole_rollouts_there() -> None:
+    tokens = Rewards(None, [[1.0, 0.0], [0.0], None, [2.0, 2.0]])
+    whole = Rewards([1.0, 0.0, 1.0, None])
+    recipe = GrpoRecipe(group=2, std_floor=0.0)
+    alone = advantages_of({"t": tokens}, {"t": 1.0}, recipe, longest=3)
+    assert alone.shape == (2, 2, 3)
+    first = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    expected = (first - first.mean()) / first.std()
+    assert alone[0, 0, :2].tolist() == pytest.approx(expected[:2].tolist())
+    assert alone[0, 1, 0].item() == pytest.approx(expected[2].item())
+    assert not alone[1].any()
+    assert informative(alone) == [0, 1]
+    both = advantages_of({"t": tokens, "w": whole}, {"t": 1.0, "w": 1.0}, recipe, longest=3)
+    coarse = advantages_of({"w": whole}, {"w": 1.0}, recipe)
+    assert both[0, 0, 0].item() == pytest.approx((alone[0, 0, 0] + coarse[0, 0]).item() / 2)
+    assert per_rollout(tokens) == [0.5, 0.0, None, 2.0]
+
+
+def test_a_token_with_its_own_advantage_gets_its_own_gradient() -> None:
+    logp = torch.full((1, 3), -1.0, dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[True, True, False]])
+    loss = policy_loss(logp, logp.detach(), torch.tensor([[1.0, -2.0, 7.0]], dtype=torch.float64), mask)
+    torch.autograd.backward(loss.value)
+    assert logp.grad is not None
+    assert logp.grad.tolist() == [[-0.5, 1.0, 0.0]]

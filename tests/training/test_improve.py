@@ -241,7 +241,7 @@ def test_where_thinking_longer_gains_nothing_it_skips_and_says_so(tiny_place: Wo
     [
         ({"stages": ["sleep"]}, "known: preferences, environment"),
         ({"environment": {"name": "chess"}}, "known: add, subtract"),
-        ({"environment": {"reward": "applause"}}, "known: blind, truth"),
+        ({"environment": {"reward": "applause"}}, "known: blind, endogenous, generative"),
         ({"environment": {"difficulty": 9}}, "known: 1, 2, 3, 4"),
         ({"environment": {"stepz": 9}}, "unknown setting of environment 'stepz'"),
         ({"environment": {"steps": 10**9}}, "environment.steps must be within"),
@@ -367,7 +367,7 @@ def test_the_judge_is_frozen_and_blind_and_the_truth_teaches_nothing(
     assert any(row.rewards["truth"] is not None for row in rollouts)
     for group in {(row.step, row.group) for row in rollouts}:
         rows = [row for row in rollouts if (row.step, row.group) == group]
-        scores = {name: [row.rewards[name] for row in rows] for name in ("blind", "shaping")}
+        scores = {name: Rewards([row.rewards[name] for row in rows]) for name in ("blind", "shaping")}
         expected = advantages_of(scores, {"blind": 1.0, "shaping": 0.2}, GrpoRecipe())
         assert [row.advantage for row in rows] == pytest.approx(expected[0].tolist())
 
@@ -385,6 +385,31 @@ def test_practice_records_every_rollout_with_every_score(nursery_place: Workplac
     checks = {check["name"]: check for check in run.gate["checks"]}
     assert checks["order, answered at once"]["n"] == 40
     assert {"answer length", "other tasks", "recall"} <= set(checks)
+
+
+def test_a_reward_that_learns_along_has_a_slot_of_its_own(nursery_place: Workplace) -> None:
+    practice = {**PRACTICE["environment"], "reward": "prime"}  # type: ignore[dict-item]
+    nursery_place.improve(PRACTICE | {"environment": practice})
+    (run,) = nursery_place.rows(TrainingRun)
+    losses = [step["prime_loss"] for step in run.steps]
+    assert len(losses) == 3
+    assert losses[-1] != losses[0]
+    assert {"prime", "truth", "shaping"} == set(nursery_place.rows(Rollout)[0].rewards)
+
+
+@pytest.mark.parametrize(
+    ("reward", "told"),
+    [
+        ("nover", "reward 'nover' needs reference_text; the trainer prepares"),
+        ("polar", "reward 'polar' needs preferences"),
+        ("human_feedback", "reward 'human_feedback' has nothing to fit"),
+    ],
+)
+def test_a_reward_that_cannot_be_fed_is_refused_by_name(nursery_place: Workplace, reward: str, told: str) -> None:
+    practice = {**PRACTICE["environment"], "reward": reward}  # type: ignore[dict-item]
+    with pytest.raises(InvalidInput, match=told):
+        nursery_place.improve(PRACTICE | {"environment": practice})
+    assert nursery_place.live() is None
 
 
 class Length:

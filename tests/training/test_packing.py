@@ -61,6 +61,9 @@ def test_equals_separate_rows(
     torch.testing.assert_close(packed_logp, logp, atol=2e-5, rtol=0)
     for ours, theirs in zip(packed_gradients, gradients, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+    for ours, theirs in zip(packed.summaries(pairs, slot=2), plain.summaries(pairs, slot=2), strict=True):
+        for column in ("logprobs", "chosen", "logsumexp", "mean", "entropy", "hidden"):
+            torch.testing.assert_close(getattr(ours, column), getattr(theirs, column), atol=2e-4, rtol=0)
     assert packed.score(pairs, slot=2)[4] == pytest.approx(plain.score(pairs, slot=2)[4], abs=2e-5)
 
 

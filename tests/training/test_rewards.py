@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
+import torch
 
 from agents import prompts
 from agents.backend import SampledTokens
 from agents.messages import Message, SamplingParams
 from personal_data.errors import BackendError, InvalidInput
+from tests.training.toy import ToyPolicy
 from training.judge import BlindJudge, measure_gap
+from training.optim import StackedAdamW
 from training.rewards import registry
-from training.rewards.base import Need, RewardFailed, Rewards, score
+from training.rewards.base import PREPARED, Batch, Need, RewardFailed, Rewards, score
 from training.rewards.blind import Blind
+from training.rewards.human_feedback import HumanFeedback
+from training.rewards.judging import FrozenJudge
+from training.rewards.prime import ProcessModel
+from training.rewards.ridge import fit_ridge
 from training.rewards.shaping import Shaping, repetition
 from training.rewards.truth import Truth
 from training.rollouts import Rollout, Task
@@ -150,32 +158,46 @@ class Broken:
         (Broken(Rewards([1.0, 2.0])), "'broken' returned 2 values for 1 rollouts"),
         (Broken(Rewards([float("inf")])), "'broken' returned inf"),
         (Broken(Rewards([float("nan")])), "'broken' returned nan"),
-        (Broken(Rewards(None, token_values=[[0.5, 0.5]])), "'broken' gives values a token"),
-        (Broken(Rewards([1.0], token_values=[[0.5, 0.5]])), "'broken' gives values a token"),
+        (Broken(Rewards(None)), "'broken' must return values a rollout or values a token"),
+        (Broken(Rewards([1.0], token_values=[[0.5, 0.5]])), "'broken' must return values a rollout or values a token"),
+        (Broken(Rewards(None, token_values=[None, None])), "'broken' returned 2 values for 1 rollouts"),
+        (Broken(Rewards(None, token_values=[[0.5]])), "'broken' returned 1 values for 2 tokens"),
+        (Broken(Rewards(None, token_values=[[0.5, float("nan")]])), "'broken' returned nan"),
     ],
 )
 def test_a_reward_that_breaks_its_contract_stops_the_run_under_its_name(reward: Broken, told: str) -> None:
     with pytest.raises(RewardFailed, match=told):
-        score(reward, [rollout("5")])
+        score(reward, Batch([rollout("5")]))
 
 
 def test_what_a_reward_raises_on_purpose_is_not_hidden_under_its_name() -> None:
     with pytest.raises(BackendError, match="logits are not finite"):
-        score(Broken(BackendError("the policy's logits are not finite")), [rollout("5")])
+        score(Broken(BackendError("the policy's logits are not finite")), Batch([rollout("5")]))
 
 
 def test_a_reward_that_needs_what_nobody_prepares_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     needy = Broken(Rewards([1.0]))
-    needy.needs = frozenset({"judge", "ref_logprobs"})
+    needy.needs = frozenset({"judge", "reference_text"})
     monkeypatch.setattr(registry, "REWARDS", {"needy": lambda _: needy})
     sources = registry.Sources(ADD, BlindJudge(Solver(), ADD, slot=1, max_tokens=64))
-    with pytest.raises(InvalidInput, match="needs ref_logprobs; the trainer prepares ground_truth, judge"):
+    with pytest.raises(InvalidInput, match="'needy' needs reference_text; the trainer prepares base_logit_summary"):
         registry.build("needy", sources)
 
 
 def test_registry_builds_every_reward_and_lists_them_for_an_unknown_name() -> None:
     sources = registry.Sources(ADD, BlindJudge(Solver(), ADD, slot=1, max_tokens=64))
+    head = fit_ridge(torch.ones(1, 2))
+    toy = ToyPolicy()
+    process = ProcessModel(toy, StackedAdamW([toy.logits], slots=[1], lr=0.1), slot=1)
+    everything = dataclasses.replace(
+        sources,
+        text_judge=FrozenJudge(Solver(), slot=1, max_tokens=64),
+        preferences=HumanFeedback(head),
+        relative=head,
+        process=process,
+        prepared=PREPARED | {"reference_text"},
+    )
     for name in registry.REWARDS:
-        assert registry.build(name, sources).name == name
-    with pytest.raises(InvalidInput, match="blind, shaping, truth"):
+        assert registry.build(name, everything).name == name
+    with pytest.raises(InvalidInput, match=r"blind, endogenous, .*, truth"):
         registry.build("applause", sources)

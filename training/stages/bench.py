@@ -16,7 +16,10 @@ from training.suite import Outcome, Suite
 
 START, INCUMBENT, POLICY = 1, 2, 3
 """The cycle-start snapshot (the frozen judge), where this stage starts (its reference), what it trains."""
+PROCESS = 4
+"""A reward model that learns along with the policy, in a bench that has one."""
 SLOTS = 4
+"""Without it."""
 
 Tell = Callable[[int, int, str], None]
 """Progress: steps done, steps in all, a note."""
@@ -24,7 +27,10 @@ Tell = Callable[[int, int, str], None]
 
 @dataclass
 class Bench:
-    """What a stage works with. `baseline` holds the incumbent's answers to the suite, once they were needed."""
+    """What a stage works with. `baseline` holds the incumbent's answers to the suite, once they were needed.
+
+    `train_pairs` and `gate_pairs` are the owner's preferences on either side of the split.
+    """
 
     policy: TrainablePolicy
     parameters: Sequence[Tensor]
@@ -32,6 +38,7 @@ class Bench:
     seed: int
     baseline: dict[str, Outcome] | None = None
     gate_pairs: list[EncodedPair] = field(default_factory=list)
+    train_pairs: list[EncodedPair] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,24 @@ from training.judge import BlindJudge, Gap, measure_gap
 from training.monitors import Monitors
 from training.optim import StackedAdamW
 from training.plan import EnvironmentPlan
-from training.rewards import registry
+from training.rewards import human_feedback, registry
 from training.rewards.base import Reward
+from training.rewards.judging import FrozenJudge
+from training.rewards.prepare import Summarising
+from training.rewards.prime import ProcessModel
 from training.rollouts import Task, at_once_tasks
-from training.stages.bench import INCUMBENT, POLICY, START, Bench, StageResult, Tell, broken, check_suite, judged
+from training.stages.bench import (
+    INCUMBENT,
+    POLICY,
+    PROCESS,
+    START,
+    Bench,
+    StageResult,
+    Tell,
+    broken,
+    check_suite,
+    judged,
+)
 from training.suite import Outcome, measure_tasks
 from training.tasks.environments import ENVIRONMENTS
 
@@ -55,7 +69,7 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     trainer = Grpo(
         policy=bench.policy,
         optimizer=StackedAdamW(bench.parameters, slots=[POLICY], lr=recipe.lr),
-        rewards=_rewards(plan, registry.Sources(environment, judge)),
+        rewards=_rewards(plan, _sources(bench, plan, judge)),
         recipe=recipe,
         monitors=monitors,
         slot=POLICY,
@@ -71,6 +85,18 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
 def _draw(bench: Bench, plan: EnvironmentPlan, use: str, count: int, *, held_out: bool) -> list[Task]:
     rng = Random(f"{use} {bench.seed} {plan.name}")
     return at_once_tasks(ENVIRONMENTS[plan.name], rng, plan.difficulty, count, held_out=held_out)
+
+
+def _sources(bench: Bench, plan: EnvironmentPlan, judge: BlindJudge) -> registry.Sources:
+    """Every judge is the cycle-start snapshot; what only one reward needs is made for it alone."""
+    process, liked = None, None
+    if plan.reward in registry.LEARNING:
+        optimizer = StackedAdamW(bench.parameters, slots=[PROCESS], lr=plan.recipe.lr)
+        process = ProcessModel(bench.policy, optimizer, slot=PROCESS)
+    if plan.reward == "human_feedback" and isinstance(bench.policy, Summarising):
+        liked = human_feedback.fit(bench.policy, bench.train_pairs, bench.gate_pairs)
+    writer = FrozenJudge(bench.policy, slot=START, max_tokens=bench.suite.work_tokens)
+    return registry.Sources(ENVIRONMENTS[plan.name], judge, text_judge=writer, preferences=liked, process=process)
 
 
 def _rewards(plan: EnvironmentPlan, sources: registry.Sources) -> list[tuple[Reward, float]]:

@@ -7,7 +7,6 @@ from difflib import SequenceMatcher
 from statistics import fmean
 from typing import Any
 
-from agents.engine.base import Base
 from training import gate, preference
 from training.journal import Journal
 from training.monitors import Monitors
@@ -22,11 +21,9 @@ _SHOWN = 3
 _LONGEST = 256
 
 
-def run(
-    bench: Bench, base: Base, data: Preferences, recipe: PreferenceRecipe, journal: Journal, tell: Tell
-) -> StageResult:
+def run(bench: Bench, data: Preferences, recipe: PreferenceRecipe, journal: Journal, tell: Tell) -> StageResult:
     """Train on the pairs, then let the gate decide."""
-    pairs, held = preference.encode_pairs(base, data.train), bench.gate_pairs
+    pairs, held = bench.train_pairs, bench.gate_pairs
     if len(pairs) < recipe.min_train or preference.prompts_of(held) < recipe.min_gate:
         return StageResult("skipped", (_too_few(len(pairs), preference.prompts_of(held), recipe, data),))
     total = preference.updates(len(pairs), recipe) + 1
