@@ -85,7 +85,9 @@ def standing_of(session: Session, debate: Debate, stage: Stage = SETTLED) -> Sta
         confidences={member: row.confidence for member, row in answered.items() if row.confidence is not None},
         revisions={member: row.adapter_version_id for member, row in held.items()},
         absent={member: row.cause or "error" for member, row in sorted(held.items()) if row.status == "absent"},
-        reviews=_reviewed(session, debate, reviews),
+        reviews=_reviewed(
+            session, debate, reviews, {row.agent_id: row.answer_key for row in positions if row.round == 0}
+        ),
         ruled_out=_ruled_out(answered),
         calls=sum((row.flags or {}).get("calls", 1) for row in spoken),
         completion_tokens=None if None in tokens else sum(count for count in tokens if count is not None),
@@ -108,13 +110,18 @@ def _wording(answered: Mapping[str, Position]) -> dict[str, str]:
     return wording
 
 
-def _reviewed(session: Session, debate: Debate, reviews: list[Review]) -> dict[str, Reviews]:
-    """Counted by lineage: near-clones check alike."""
+def _reviewed(
+    session: Session, debate: Debate, reviews: list[Review], blind: Mapping[str, str | None]
+) -> dict[str, Reviews]:
+    """Counted by lineage: near-clones check alike. Who held it and finds it again tells nothing new; who held it and
+    finds something else does."""
     keys = dict(
         session.execute(select(Hypothesis.id, Hypothesis.key).where(Hypothesis.debate_id == debate.id)).tuples().all()
     )
     said: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for row in reviews:
+        if row.verdict == "verified" and blind.get(row.agent_id) == keys[row.hypothesis_id]:
+            continue
         said[keys[row.hypothesis_id]][row.verdict].add(row.lineage)
     return {key: Reviews(len(found["verified"]), len(found["refuted"])) for key, found in sorted(said.items())}
 

@@ -122,7 +122,7 @@ def _flow(told: Json) -> str:
             if before is not None:
                 parts.append(f'<line x1="{before[0]}" y1="{y}" x2="{x}" y2="{y}" stroke="{before[1]}" class="flow"/>')
             parts.append(f'<circle cx="{x}" cy="{y}" r="9" fill="{colour}"/>')
-            parts.append(_text(x + 18, y + 5, _short(_position(row)), "held"))
+            parts.append(_text(x + 14, y - 8, _short(_position(row)), "held"))
             before = x, colour
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="rounds and positions">{"".join(parts)}</svg>'
 
