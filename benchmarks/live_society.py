@@ -32,8 +32,8 @@ Json = dict[str, Any]
 SLUG, MEMBERS, FACTS = "moot", 6, 8
 PRACTISE: Json = {"stages": ["environment"], "environment": {"name": "order", "difficulty": 2, "reward": "blind"}}
 PRACTISING = 2
-DIFFICULTIES = (3, 4, 5)
-"""Harder than what the built-in model was made for: at 2 every member is right nearly always, and nobody differs."""
+DIFFICULTY = 4
+"""The hardest there are: at 2 every member is right nearly always, and nobody differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def main() -> int:
         knowing = [ask(asker, fact.questions(by_owner=False)[0], fact.value, contains=True) for fact in facts]
         families = sorted(ENVIRONMENTS)
         items = [
-            draw(ENVIRONMENTS[families[number % len(families)]], rng, rng.choice(DIFFICULTIES), held_out_items=True)
+            draw(ENVIRONMENTS[families[number % len(families)]], rng, DIFFICULTY, held_out_items=True)
             for number in range(options.n)
         ]
         solving = [ask(asker, item.question, item.answer, contains=False) for item in items]

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from personal_data.records import Debate, Hypothesis, Position, Review
 from society.aggregation.ballot import Ballot, Reviews
+from society.canonical import answer_key
 from society.checks import checked
 from society.state import Status
 
@@ -113,14 +114,14 @@ def _wording(answered: Mapping[str, Position]) -> dict[str, str]:
 def _reviewed(
     session: Session, debate: Debate, reviews: list[Review], blind: Mapping[str, str | None]
 ) -> dict[str, Reviews]:
-    """Counted by lineage: near-clones check alike. Who held it and finds it again tells nothing new; who held it and
-    finds something else does."""
+    """Counted by lineage: near-clones check alike. Who finds again what they had said in the blind round tells nothing
+    new, be it for the hypothesis or against it: that vote is counted already."""
     keys = dict(
         session.execute(select(Hypothesis.id, Hypothesis.key).where(Hypothesis.debate_id == debate.id)).tuples().all()
     )
     said: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for row in reviews:
-        if row.verdict == "verified" and blind.get(row.agent_id) == keys[row.hypothesis_id]:
+        if row.answer is not None and answer_key(row.answer) == blind.get(row.agent_id):
             continue
         said[keys[row.hypothesis_id]][row.verdict].add(row.lineage)
     return {key: Reviews(len(found["verified"]), len(found["refuted"])) for key, found in sorted(said.items())}

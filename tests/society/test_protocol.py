@@ -99,7 +99,7 @@ def test_reviews_settle_a_tie(village: Village) -> None:
     found = debated(village, ada, plan={"rounds": 1})
     assert found["verdict"]["answer_key"] == "7"
     assert found["verdict"]["tie"] == "tie of 2 answers, by reviews"
-    assert {row["key"]: row["status"] for row in found["hypotheses"]} == {"7": "open", "4": "refuted"}
+    assert {row["key"]: row["status"] for row in found["hypotheses"]} == {"7": "verified", "4": "refuted"}
 
 
 @pytest.mark.parametrize(
