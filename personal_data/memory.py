@@ -27,9 +27,10 @@ from personal_data.facts import drawn_from, look_again, reopen
 from personal_data.index import ChromaIndex, VectorIndex
 from personal_data.lexical import Mask, Scores, words
 from personal_data.outbox import BATCH, REPLACE, Outbox, batches, live, take_turn, tell, these
-from personal_data.ranking import DEPTH, Ranked, rank
+from personal_data.ranking import DEPTH, Ranked, fused_share, rank
 from personal_data.records import Import, ImportedMemory, MemoryVersion, User, new_id, now
 from personal_data.records import Memory as MemoryRow
+from personal_data.reranking import EndpointReranker, Reranker
 from personal_data.sensitive import kinds_of_memory
 from personal_data.settings import Settings, read_key
 from personal_data.sharing import PRIVATE, View, check_scope, view_of
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 MAX_CHARS = 8_000
 _FURTHEST = 200 * 4**3
 """An index is asked for no more than so many of the nearest."""
+_RERANKED = 30
+"""So many of the best are shown to a reranker."""
 _SHELVES_BYTES = 512 * 2**20
 """What the owners that were asked last may take in this process."""
 
@@ -107,10 +110,13 @@ class Shown:
 class Memory:
     """The memories of all owners; every method takes the owner first and sees nobody else's."""
 
-    def __init__(self, database: Database, embedder: Embedder, index: VectorIndex) -> None:
+    def __init__(
+        self, database: Database, embedder: Embedder, index: VectorIndex, reranker: Reranker | None = None
+    ) -> None:
         self._database = database
         self._embedder = embedder
         self._index = index
+        self._reranker = reranker
         self._outbox = Outbox(database, embedder, index)
         self._upkeep = Upkeep(database, embedder.model, index, self._outbox)
         self._shelves = Shelves(self._refresh, _SHELVES_BYTES)
@@ -174,9 +180,28 @@ class Memory:
             if kinds is not None:
                 allowed &= shelf.of_kinds(kinds)
             cosines = None if vector is None else self._cosines(user_id, shelf, vector, view, allowed)
-            found = rank(shelf, query, cosines, asked_at=asked_at, allowed=allowed, k=k)
+            deep = k if self._reranker is None else max(k, _RERANKED)
+            found = rank(shelf, query, cosines, asked_at=asked_at, allowed=allowed, k=deep)
             hits = [_hit(shelf.entries[ranked.number], ranked) for ranked in found]
-        return self._sourced(user_id, hits)
+        return self._sourced(user_id, self._reranked(query, hits)[:k])
+
+    def _reranked(self, query: str, hits: list[Hit]) -> list[Hit]:
+        """With the reranker's order as one more ranking."""
+        if self._reranker is None or not hits:
+            return hits
+        try:
+            order = self._reranker.order(query, [f"{hit.speaker}: {hit.text}" for hit in hits])
+        except BackendError as error:
+            log.warning("recalling without the reranker: %s", error)
+            return hits
+        places = {number: place for place, number in enumerate(order, 1)}
+        fused = [
+            replace(hit, score=hit.score + fused_share(places[number]), why=hit.why | {"reranker": places[number]})
+            if number in places
+            else hit
+            for number, hit in enumerate(hits)
+        ]
+        return sorted(fused, key=lambda hit: -hit.score)
 
     def _remembers(self, user_id: str) -> bool:
         """Whether an owner has any memory: a question of one who has none is not worth a vector."""
@@ -581,7 +606,11 @@ def open_memory(settings: Settings, database: Database) -> Memory:
         )
     key = read_key("embedding server", settings.embedding_api_key_env)
     embedder = EndpointEmbedder(settings.embedding_url, settings.embedding_model, token=key)
-    return Memory(database, embedder, ChromaIndex(settings.index_url))
+    reranker = None
+    if settings.reranker_url is not None:
+        token = read_key("reranker", settings.reranker_api_key_env)
+        reranker = EndpointReranker(settings.reranker_url, settings.reranker_model, token=token)
+    return Memory(database, embedder, ChromaIndex(settings.index_url), reranker)
 
 
 def _hit(entry: Entry, ranked: Ranked) -> Hit:

@@ -158,6 +158,11 @@ def _order(scores: Scores, among: Mask) -> list[int]:
     return order
 
 
+def fused_share(place: int) -> float:
+    """What a place, 1 the best, in one more ranking adds to a fused score."""
+    return 1 / (_RRF_K + place)
+
+
 def _fuse(size: int, rankings: Iterable[list[int]]) -> Scores:
     fused = np.zeros(size, np.float32)
     for order in rankings:

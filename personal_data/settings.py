@@ -109,6 +109,10 @@ class Settings(BaseSettings):
     embedding_url: ServerUrl | None = None
     """An OpenAI-compatible server with `/v1/embeddings`; the supervisor's engine by default."""
     embedding_model: str = "all-MiniLM-L6-v2"
+    reranker_url: ServerUrl | None = None
+    """A server with `/v1/rerank`, whose cross-encoder looks at what recall found; none by default."""
+    reranker_model: str = "BAAI/bge-reranker-v2-m3"
+    reranker_api_key_env: str | None = None
     embedding_api_key_env: str | None = None
     """The variable that holds the embedding server's key, where it wants one. The supervisor names `engine_token`'s for
     an engine of its own; no other embedding server is sent that."""
