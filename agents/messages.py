@@ -59,6 +59,8 @@ class Delta:
     logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    progress: str = ""
+    """What is going on before there is an answer: no part of it."""
 
 
 @dataclass(frozen=True, slots=True)

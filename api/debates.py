@@ -13,21 +13,26 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from agents.directory import AgentDirectory
+from api.keys import Caller
 from personal_data.database import Database
 from personal_data.errors import Conflict, FolkmootError, LeaseLost
 from personal_data.records import Debate, Job, Society, User, new_id, now
 from personal_data.settings import Settings
-from society.intake import for_reader, open_debate
+from personal_data.sharing import society_scope
+from society.intake import for_reader, open_debate, to_look_at
 from society.learning import Learning
 from training import ledger
 from training.ledger import Lease, Pulse
+
+if TYPE_CHECKING:
+    from api.state import State
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +52,7 @@ def submit(
     topic: str = "general",
     plan: Mapping[str, Any] | None = None,
     learning: Learning | None = None,
+    bearing: Mapping[str, float] | None = None,
     request_id: str | None = None,
 ) -> Debate:
     """Record a question and the job to debate it; the same `request_id` again returns the same debate.
@@ -67,6 +73,7 @@ def submit(
                 question=question,
                 deadline_s=deadline_s,
                 learning=learning,
+                bearing=bearing,
                 seed=seed,
                 kind=kind,
                 topic=topic,
@@ -78,6 +85,21 @@ def submit(
             raise
         return known
     return debate
+
+
+def prepare(
+    state: State, caller: Caller, slug: str, question: str, plan: Mapping[str, Any] | None = None
+) -> Mapping[str, float]:
+    """Before a question is recorded, and outside its transaction: learn what is to be learnt of the society, and in a
+    large one look whose shared memories bear on the question.
+
+    Raises:
+        NotFound: no such society for this person.
+    """
+    state.learning.prepare(state.database, slug)
+    with state.database.reading() as session:
+        owners = to_look_at(session, user_id=caller.user_id, slug=slug, plan=plan)
+    return state.memory.bearing(owners, question, society_scope(slug)) if owners else {}
 
 
 def _asked_before(session: Session, key: str, *, slug: str, question: str) -> Debate | None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from api.keys import Caller
 from api.state import State
 from api.streams import event
-from personal_data.errors import Unauthorized
 from personal_data.records import Key
 from society.intake import for_reader
 from society.report import report
@@ -44,6 +44,15 @@ def debate_events(told: dict[str, Any]) -> list[DebateEvent]:
 
 async def follow(state: State, caller: Caller, debate_id: str, last_id: str | None) -> AsyncGenerator[str, None]:
     """Server-sent events after `last_id` until the debate has ended, or the caller's key is revoked."""
+    async with aclosing(steps(state, caller, debate_id, last_id)) as happened:
+        async for item in happened:
+            yield event(item.data, id=item.id, name=item.name)
+
+
+async def steps(
+    state: State, caller: Caller, debate_id: str, last_id: str | None = None
+) -> AsyncGenerator[DebateEvent, None]:
+    """What happens in a debate after `last_id`, until it has ended, or the caller's key is revoked."""
     sent: set[str] | None = None
     while True:
         told = await asyncio.to_thread(_read, state, caller, debate_id)
@@ -55,24 +64,9 @@ async def follow(state: State, caller: Caller, debate_id: str, last_id: str | No
         for item in events:
             if item.id not in sent:
                 sent.add(item.id)
-                yield event(item.data, id=item.id, name=item.name)
+                yield item
         if told["state"] != "queued":
             return
-        await asyncio.sleep(_POLL_S)
-
-
-async def ended(state: State, caller: Caller, debate_id: str) -> dict[str, Any]:
-    """Wait for the end of a debate; its report.
-
-    Raises:
-        Unauthorized: the caller's key was revoked meanwhile.
-    """
-    while True:
-        told = await asyncio.to_thread(_read, state, caller, debate_id)
-        if told is None:
-            raise Unauthorized("this API key was revoked")
-        if told["state"] != "queued":
-            return told
         await asyncio.sleep(_POLL_S)
 
 

@@ -100,6 +100,8 @@ async def chunks(
         async with aclosing(deltas):
             last = first
             async for delta in _with_first(first, deltas):
+                if delta.progress:
+                    yield event(envelope.chunk({"reasoning_content": str(clean(delta.progress))}, **no_usage))
                 if delta.text or (delta.logprobs and envelope.with_logprobs):
                     yield event(_inner(envelope, delta, no_usage))
                 last = delta

@@ -203,6 +203,30 @@ class Memory:
         ]
         return sorted(fused, key=lambda hit: -hit.score)
 
+    def bearing(self, owners: Sequence[str], query: str, audience: str) -> dict[str, float]:
+        """How well the best memory that each of these owners shows an audience fits a question: reciprocal ranks among
+        them, by words and by meaning; only those with a memory that fits at all."""
+        vector = self._try_embed(query)
+        by_words: dict[str, float] = {}
+        by_meaning: dict[str, float] = {}
+        for owner in owners:
+            view = self._view(owner, audience)
+            with self._shelves.of(owner) as shelf:
+                allowed = shelf.seen_by(view) & shelf.true_at(now())
+                if not allowed.any():
+                    continue
+                best = float(shelf.words.scores(words(query), allowed).max())
+                if best > 0:
+                    by_words[owner] = best
+                if vector is not None and shelf.exact:
+                    by_meaning[owner] = float(shelf.cosines(vector)[allowed].max())
+        found: dict[str, float] = dict.fromkeys(by_words, 0.0)
+        for scores in (by_words, by_meaning):
+            for place, owner in enumerate(sorted(scores, key=lambda one: -scores[one]), 1):
+                if owner in found:
+                    found[owner] += fused_share(place)
+        return found
+
     def _remembers(self, user_id: str) -> bool:
         """Whether an owner has any memory: a question of one who has none is not worth a vector."""
         with self._database.reading() as session:

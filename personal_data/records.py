@@ -443,7 +443,7 @@ class Verdict(Record):
     """Answer key → how probable it is."""
     none_of_these: Mapped[float | None]
     """How probable it is that every answer given is wrong."""
-    stopped: Mapped[str | None] = mapped_column(String(40))
+    stopped: Mapped[str | None] = mapped_column(String(100))
     """Why nothing more was asked."""
     cost: Mapped[dict[str, Any] | None]
     """{calls, completion_tokens, spared}: spared calls are those that an earlier stop saved, or would have saved."""

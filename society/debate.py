@@ -30,10 +30,10 @@ from sqlalchemy.orm import Session
 
 from personal_data.database import Database
 from personal_data.errors import FolkmootError, LeaseLost
-from personal_data.records import Debate, Member, Society
+from personal_data.records import Agent, Debate, Member, Society
 from personal_data.sharing import society_scope
 from society import rounds, standing
-from society.learning import Learning
+from society.learning import Learned, Learning
 from society.room import Directory, Room
 from society.rounds import AGAIN, BLIND
 from society.state import DebateState, Plan, ReviewSeat, Seat
@@ -80,6 +80,7 @@ def _open(
         slug = session.get_one(Society, debate.society_id).slug
         query = select(Member.agent_id).where(Member.society_id == debate.society_id, Member.shares_memories.is_(False))
         silent = frozenset(session.scalars(query))
+        own = session.scalar(select(Agent.id).where(Agent.user_id == debate.user_id))
         learned = learning.of(session, debate.society_id, until=debate.created_at)
     return Room(
         database=database,
@@ -88,11 +89,18 @@ def _open(
         plan=Plan.read(debate.plan),
         audience=society_scope(slug),
         learned=learned,
+        solo=_solo(debate, own, learned),
         silent=silent,
         closes_at=time.monotonic() + debate.deadline_s,
         fence=fence,
         finish=finish,
     )
+
+
+def _solo(debate: Debate, own: str | None, learned: Learned) -> bool:
+    if own is None or debate.panel[:1] != [own]:
+        return False
+    return learned.trust(own, debate.topic) >= Plan.read(debate.plan).sure
 
 
 @cache

@@ -34,6 +34,8 @@ class Room:
     audience: str
     learned: Learned
     """What the society's history up to the question says of who is right."""
+    solo: bool
+    """Whether the asker's own agent is trusted as much as the society is to be sure: it sits first then."""
     silent: frozenset[str]
     """Members that look into no memories here."""
     closes_at: float

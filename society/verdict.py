@@ -25,6 +25,8 @@ from society.state import Decision, ReviewSeat, Vote
 REVIEWERS = 2
 """Members that check a hypothesis without holding it; one who holds it checks too, where there is one."""
 MOST_CONTESTED = 4
+SOLO = 2
+"""Members of whom the first is trusted as much as a society is to be sure: it, and one that checks it blindly."""
 FULL_COVERAGE = 0.7
 """Below this share of the panel's trust heard, a report is `degraded`: flagged, and no more confident than it."""
 
@@ -63,6 +65,8 @@ def enough(room: Room, standing: Standing, decided: Decision, outstanding: Seque
     holders = decided.winner.supporters
     if not outstanding and len(decided.clusters) == 1:
         return "all agree" if len(holders) > 1 else "nothing is contested"
+    if outstanding and room.solo and len(decided.clusters) == 1 and len(holders) == SOLO:
+        return "the asker's own agent is trusted and a checker agrees"
     independent = len({standing.lineages[member] for member in holders}) > 1 or room.learned.resolved > 0
     if decided.winner.posterior >= room.plan.sure and len(holders) > 1 and independent:
         return "sure"
@@ -78,10 +82,12 @@ def _unassailable(room: Room, standing: Standing, outstanding: Sequence[str]) ->
 
 
 def waves(room: Room, panel: Sequence[str]) -> list[list[str]]:
-    """In which groups the panel is asked: all at once; or, to be thrifty, halves of what is left, the most trusted
-    first."""
-    if not room.plan.thrifty or len(panel) < 3:
+    """In which groups the panel is asked: all at once; or first the asker's own agent and one other, where that one is
+    trusted so much; or, to be thrifty, halves of what is left, the most trusted first."""
+    if len(panel) <= SOLO or not (room.plan.thrifty or room.solo):
         return [list(panel)]
+    if room.solo and not room.plan.thrifty:
+        return [list(panel[:SOLO]), list(panel[SOLO:])]
     left, found = list(panel), list[list[str]]()
     while left:
         size = max(2 if not found else 1, -(-len(left) // 2)) if len(left) > 1 else 1

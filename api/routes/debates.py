@@ -30,7 +30,8 @@ router = APIRouter(prefix="/api/debates", tags=["debates"])
 @router.post("", status_code=202)
 def ask(body: DebateIn, caller: CurrentUser, state: AppState, request_id: RequestId) -> DebateOut:
     """Put a question to a society; follow it under `/events`, read it any time."""
-    state.learning.prepare(state.database, body.society)
+    plan = None if body.plan is None else body.plan.model_dump(exclude_none=True)
+    bearing = debates.prepare(state, caller, body.society, body.question, plan)
     with state.database.session() as session:
         debate = debates.submit(
             session,
@@ -41,8 +42,9 @@ def ask(body: DebateIn, caller: CurrentUser, state: AppState, request_id: Reques
             seed=body.seed,
             kind=body.kind,
             topic=body.topic,
-            plan=None if body.plan is None else body.plan.model_dump(exclude_none=True),
+            plan=plan,
             learning=state.learning,
+            bearing=bearing,
             request_id=request_id,
         )
         answer = _out(session, debate)

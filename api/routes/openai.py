@@ -2,12 +2,13 @@
 
 Beside what OpenAI's clients expect, an answer names what it rests on: headers X-Folkmoot-Conversation, -Memories and
 -Adapter, and in the body (of a stream: in the last chunk) the object `folkmoot`, which also knows the ids of what was
-stored.
+stored. What a society does before it reports is streamed as `reasoning_content`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Annotated, Any
 
@@ -26,9 +27,9 @@ from api.openai_schemas import ChatRequest, model_body
 from api.routes.agents import own_agent
 from api.state import AppState, State
 from api.streams import SSE_HEADERS, Envelope
-from personal_data.errors import NotFound, UnsupportedParameter
+from personal_data.errors import NotFound, Unauthorized, UnsupportedParameter
 from personal_data.records import ChatMessage, Debate
-from society.membership import for_asker, societies_of
+from society.membership import societies_of
 from society.report import as_text
 
 router = APIRouter(tags=["openai"])
@@ -113,11 +114,29 @@ async def _answer(
 
 
 async def _report_deltas(state: State, caller: Caller, debate_id: str) -> AsyncGenerator[Delta, None]:
-    told = await events.ended(state, caller, debate_id)
+    """What happens as progress, then the report."""
+    told: dict[str, Any] | None = None
+    async with aclosing(events.steps(state, caller, debate_id)) as happened:
+        async for step in happened:
+            told = step.data if step.name in ("done", "failed") else None
+            if told is None:
+                yield Delta(progress=f"{_progress(step)}\n")
+    if told is None:
+        raise Unauthorized("this API key was revoked")
     if told["state"] == "failed":
         raise DebateFailed(f"the debate {debate_id} failed: {told['error']}")
     yield Delta(as_text(told))
-    yield Delta(finish_reason="stop", usage=_usage(told["positions"]))
+    yield Delta(finish_reason="stop", usage=_usage([*told["positions"], *told["reviews"]]))
+
+
+def _progress(step: events.DebateEvent) -> str:
+    data = step.data
+    if step.name == "opened":
+        return f"asking {', '.join(data['panel'])}"
+    if step.name == "review":
+        return f"{data['agent']} checks {data['hypothesis']!r}: {data['verdict']}"
+    said = {"answered": "has an answer", "abstained": "does not know"}.get(data["status"], data["cause"])
+    return f"{data['agent']} {said if data['round'] == 0 else 'has solved it again'}"
 
 
 def _usage(positions: Sequence[dict[str, Any]]) -> Usage | None:
@@ -160,12 +179,11 @@ def _open_debate(
     for name in ("logprobs", "stop"):
         if getattr(body, name):
             raise UnsupportedParameter(f"unsupported parameter: a society takes no {name}", param=name)
-    state.learning.prepare(state.database, slug)
+    try:
+        bearing = debates.prepare(state, caller, slug, question)
+    except NotFound:
+        raise _no_model(body.model) from None
     with state.database.session() as session:
-        try:
-            for_asker(session, user_id=caller.user_id, slug=slug)
-        except NotFound:
-            raise _no_model(body.model) from None
         return debates.submit(
             session,
             user_id=caller.user_id,
@@ -174,6 +192,7 @@ def _open_debate(
             deadline_s=state.settings.debate_deadline_s,
             seed=None if body.seed is None else body.seed % 2**31,
             learning=state.learning,
+            bearing=bearing,
             request_id=request_id,
         )
 

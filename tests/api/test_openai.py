@@ -380,6 +380,8 @@ def test_a_society_answers_as_a_model_in_both_modes(
     ) as stream:
         *chunks, usage = list(stream)
     assert "42" in "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    told = "".join((chunk.choices[0].delta.model_extra or {}).get("reasoning_content", "") for chunk in chunks)
+    assert told.startswith(f"asking {ada.handle}, {ben.handle}") and f"{ben.handle} has an answer" in told
     assert chunks[-1].choices[0].finish_reason == "stop"
     assert answer.usage == usage.usage and answer.usage is not None
     assert answer.usage.completion_tokens == answer.usage.total_tokens == 4, "two members, two pieces each"

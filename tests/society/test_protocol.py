@@ -13,7 +13,7 @@ from agents.messages import Message
 from personal_data.errors import InvalidInput, LeaseLost
 from personal_data.records import Debate, Member, Review, User
 from society.debate import run_debate
-from society.intake import open_debate
+from society.intake import open_debate, to_look_at
 from society.learning import Brought, Learning, bring_in, resolve
 from society.report import as_text, report
 from tests.village import Script, Village, says
@@ -322,3 +322,32 @@ def test_a_large_society_sends_its_most_trusted_and_one_by_lot(village: Village)
     panels = {tuple(debated(village, people[0], seed=seed, plan={"panel_size": 3})["panel"]) for seed in range(6)}
     assert {panel[:2] for panel in panels} == {("ada", "ben")}
     assert {panel[2] for panel in panels} == {"cleo", "dora", "emil", "fay"}
+
+
+@pytest.mark.parametrize(("checker", "asked"), [("4", 2), ("7", 4)])
+def test_a_trusted_agent_of_the_asker_and_one_blind_checker_may_do(village: Village, checker: str, asked: int) -> None:
+    people = villagers(village, stages(checker), stages("4"), stages("7"), stages("7"))
+    first = debated(village, people[1], plan={"rounds": 0})
+    with village.database.session() as session:
+        society = session.get_one(Debate, first["id"]).society_id
+        bring_in(session, society, resolved(village, people, True, True, False, False))
+    found = debated(village, people[1], plan={"rounds": 0, "sure": 0.9})
+    assert found["panel"][:2] == ["ben", "ada"]
+    assert found["verdict"]["cost"]["calls"] == asked
+    alone = found["verdict"]["stopped"] == "the asker's own agent is trusted and a checker agrees"
+    assert alone == (asked == 2)
+
+
+def test_a_large_society_asks_those_whose_memories_bear_on_the_question(village: Village) -> None:
+    people = villagers(village, *(stages("4") for _ in range(6)))
+    village.teach(people[4], "The code of the hut is 4, says the warden.")
+    village.teach(people[5], "The code of the hut is secret.", scope="private")
+    with village.database.reading() as session:
+        plan = {"panel_size": 3}
+        owners = to_look_at(session, user_id=people[0].id, slug="moot", plan=plan)
+        assert to_look_at(session, user_id=people[0].id, slug="moot") == [], "there are seats for all"
+    assert sorted(owners) == sorted(person.id for person in people)
+    bearing = village.memory.bearing(owners, QUESTION, "society:moot")
+    assert list(bearing) == [people[4].id], "what is private bears on nothing"
+    panels = [debated(village, people[0], seed=seed, plan=plan, bearing=bearing)["panel"] for seed in range(3)]
+    assert all(panel[:2] == ["ada", "emil"] for panel in panels)

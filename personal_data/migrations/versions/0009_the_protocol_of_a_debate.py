@@ -24,7 +24,7 @@ def upgrade() -> None:
     op.add_column("positions", sa.Column("flags", sa.JSON(), nullable=True))
     op.add_column("verdicts", sa.Column("distribution", sa.JSON(), nullable=True))
     op.add_column("verdicts", sa.Column("none_of_these", sa.Double(), nullable=True))
-    op.add_column("verdicts", sa.Column("stopped", sa.String(length=40), nullable=True))
+    op.add_column("verdicts", sa.Column("stopped", sa.String(length=100), nullable=True))
     op.add_column("verdicts", sa.Column("cost", sa.JSON(), nullable=True))
     op.create_table(
         "reviews",
