@@ -3,8 +3,9 @@
 `python -m benchmarks.live_society` starts the whole platform on the built-in model. Six people tell their agents eight
 things each, and share them; two of them let their agents practise first, so that adapters differ. The society is asked
 for what one of them knows, and then tasks of every family; each outcome is given, as its asker would. What each member
-would have said alone is its blind position in the same debates: so all comparisons are paired. About ten minutes on two
-cores; `--n` says how many tasks.
+would have said alone is its blind position in the same debates: so all comparisons are paired. The best member is the
+one that had been right most often before each question: who will have been best is known to nobody. About ten minutes
+on two cores; `--n` says how many tasks.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,9 +86,9 @@ def practise(clients: dict[str, Client]) -> None:
         print(f"  {name} practised: {', '.join(map(str, decisions)) or job['state']}", flush=True)
 
 
-def ask(client: Client, question: str, right: str, *, contains: bool) -> Asked:
+def ask(client: Client, question: str, right: str, topic: str, *, contains: bool) -> Asked:
     """One debate, and its outcome."""
-    told = client.debate_end(client.ask(SLUG, question, seed=1)["id"])
+    told = client.debate_end(client.ask(SLUG, question, seed=1, topic=topic)["id"])
     verdict = told["verdict"]
     alone = {row["agent"]: is_right(row["answer"], right, contains) for row in told["positions"] if row["round"] == 0}
     client.set_outcome(told["id"], right if not contains else _worded(told, right))
@@ -106,21 +108,31 @@ def _worded(told: Json, right: str) -> str:
     return found[0] if found else right
 
 
+def by_record(asked: Sequence[Asked]) -> list[bool]:
+    """Whether the member that had been right most often before was right; by name where none was."""
+    record: Counter[str] = Counter()
+    found = []
+    for one in asked:
+        best = max(sorted(one.alone), key=lambda member: record[member])
+        found.append(one.alone[best])
+        record.update(member for member, right in one.alone.items() if right)
+    return found
+
+
 def show(name: str, asked: Sequence[Asked]) -> tuple[float, float, float]:
-    """Society, best member in hindsight, and the society's lead over it, printed with intervals."""
-    members = sorted(asked[0].alone)
-    alone = {member: [one.alone.get(member, False) for one in asked] for member in members}
-    best = max(members, key=lambda member: sum(alone[member]))
-    society, by_best = [one.society for one in asked], alone[best]
-    lead = interval([float(ours) - float(theirs) for ours, theirs in zip(society, by_best, strict=True)])
-    shares = ", ".join(f"{member} {sum(right) / len(right):.2f}" for member, right in alone.items())
+    """Society, best member by its record, and the society's lead over it, printed with intervals."""
+    society, best = [one.society for one in asked], by_record(asked)
+    lead = interval([float(ours) - float(theirs) for ours, theirs in zip(society, best, strict=True)])
+    alone = Counter(member for one in asked for member, right in one.alone.items() if right)
+    shares = ", ".join(f"{member} {alone[member] / len(asked):.2f}" for member in sorted(asked[0].alone))
     told = interval([float(right) for right in society])
     calls = sum(one.calls for one in asked) / len(asked)
     print(
         f"{name}, n = {len(asked)}: society {told[0]:.3f} ({told[1]:.3f}-{told[2]:.3f}), {calls:.1f} calls a question"
     )
-    print(f"  alone: {shares}; lead over {best}: {lead[0]:+.3f} ({lead[1]:+.3f} to {lead[2]:+.3f})")
-    return told[0], sum(by_best) / len(by_best), lead[0]
+    print(f"  alone: {shares}; best by record {sum(best) / len(best):.3f}")
+    print(f"  lead over it: {lead[0]:+.3f} ({lead[1]:+.3f} to {lead[2]:+.3f})")
+    return told[0], sum(best) / len(best), lead[0]
 
 
 def main() -> int:
@@ -137,13 +149,15 @@ def main() -> int:
         practise(clients)
         asker = clients[next(iter(clients))]
         facts = [fact for told in known.values() for fact in told]
-        knowing = [ask(asker, fact.questions(by_owner=False)[0], fact.value, contains=True) for fact in facts]
+        knowing = [ask(asker, fact.questions(by_owner=False)[0], fact.value, "people", contains=True) for fact in facts]
         families = sorted(ENVIRONMENTS)
         items = [
             draw(ENVIRONMENTS[families[number % len(families)]], rng, DIFFICULTY, held_out_items=True)
             for number in range(options.n)
         ]
-        solving = [ask(asker, item.question, item.answer, contains=False) for item in items]
+        solving = [
+            ask(asker, item.question, item.answer, item.family.replace("_", "-"), contains=False) for item in items
+        ]
         for client in clients.values():
             client.close()
     knows, knows_alone, _ = show("what one of them knows", knowing)

@@ -93,7 +93,7 @@ def test_nothing_private_leaves_a_debate(
     held_back = 0
     for number in range(debates):
         asker, since = members[number % MEMBERS].person.client, len(platform.model.requests)
-        asked = asker.ask(society["slug"], QUESTIONS[number % len(QUESTIONS)], seed=number)
+        asked = asker.ask(society["slug"], QUESTIONS[number % len(QUESTIONS)], seed=number, plan={"rounds": 2})
         events: list[Any] = list(asker.debate_events(asked["id"]))
         told = asker.debate(asked["id"])
         assert {row["round"] for row in told["positions"]} == {0, 1} and told["reviews"], (

@@ -34,7 +34,7 @@ from tests.chroma import free_port
 
 Json = dict[str, Any]
 MEMBERS, PATIENCE_S, STORED_AFTER_S = 5, 120.0, 1.5
-QUESTION = "What is the code of the hut?"
+QUESTION, PLAN = "What is the code of the hut?", {"rounds": 2}
 pytestmark = pytest.mark.timeout(3600)
 
 
@@ -168,14 +168,14 @@ def test_a_killed_api_changes_no_verdict_and_pays_no_stored_call_twice(
         key = found(api, admin_key)
         with Client(api.url, key) as client:
             begun = time.monotonic()
-            whole = ended(api, key, client.ask("moot", QUESTION, seed=1)["id"])
+            whole = ended(api, key, client.ask("moot", QUESTION, seed=1, plan=PLAN)["id"])
             lasted = time.monotonic() - begun
         assert len(whole["reviews"]) > 4 and {row["round"] for row in whole["positions"]} == {0, 1}
         told = json.dumps(whole["verdict"], sort_keys=True)
         for kill in range(kills):
             model.calls.clear()
             with Client(api.url, key) as client:
-                debate_id = client.ask("moot", QUESTION, seed=1)["id"]
+                debate_id = client.ask("moot", QUESTION, seed=1, plan=PLAN)["id"]
             time.sleep(rng.uniform(0, lasted))
             killed = time.monotonic()
             api.kill()
