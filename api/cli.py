@@ -222,7 +222,7 @@ def _add_learning(commands: Commands) -> None:
     improve.add_argument("--stage", action="append", choices=("preferences", "environment"), help="only this stage")
     improve.add_argument("--environment", metavar="NAME", help="what to practise")
     improve.add_argument("--difficulty", type=int)
-    improve.add_argument("--reward", choices=("blind", "truth"), help="who says what is right")
+    improve.add_argument("--reward", metavar="NAME", help="who says what is right (blind); a wrong name lists them all")
     improve.add_argument("--steps", type=int)
     improve.add_argument("--seed", type=int)
     improve.add_argument("--no-wait", action="store_true", help="print the job and return")
