@@ -32,7 +32,7 @@ from personal_data.database import Database
 from personal_data.errors import FolkmootError, LeaseLost
 from personal_data.records import Debate, Member, Society
 from personal_data.sharing import society_scope
-from society import rounds, standing
+from society import keeping, rounds, standing
 from society.learning import Learning
 from society.room import Directory, Room
 from society.rounds import AGAIN, BLIND
@@ -162,7 +162,7 @@ async def _mark(seat: Seat | ReviewSeat, error: NodeError, room: Room) -> None:
     if isinstance(cause, LeaseLost) or not isinstance(cause, FolkmootError | TimeoutError):
         room.faults.append(cause)
     else:
-        await rounds.mark_absent(room, seat, cause)
+        await keeping.mark_absent(room, seat, cause)
 
 
 async def _cluster(state: DebateState, *, runtime: Runtime[Room]) -> Command[Any]:

@@ -12,10 +12,9 @@ from personal_data.errors import Conflict, InvalidInput, NotFound
 from personal_data.records import Debate, User, now
 from society.learning import Learned, Learning
 from society.membership import for_asker, panel
-from society.state import Plan
+from society.state import CLOSED, KINDS, Plan
 
 MAX_QUESTION_CHARS = 8_000
-KINDS = ("closed", "open", "opinion")
 
 
 def open_debate(
@@ -26,7 +25,7 @@ def open_debate(
     question: str,
     deadline_s: float,
     seed: int | None = None,
-    kind: str = "closed",
+    kind: str = CLOSED,
     topic: str = "general",
     plan: Mapping[str, Any] | None = None,
     learning: Learning | None = None,

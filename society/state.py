@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
+CLOSED, OPEN, OPINION = "closed", "open", "opinion"
+KINDS = (CLOSED, OPEN, OPINION)
+"""Of questions: answers can be compared; texts, of which some are better; no answer is right."""
 Cause = Literal["timeout", "error", "refused", "budget", "parse"]
-Status = Literal["open", "verified", "refuted"]
+Status = Literal["open", "verified", "refuted", "merged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,20 @@ class ReviewSeat(TypedDict):
     debate_id: str
     hypothesis_id: str
     agent_id: str
+
+
+class RankingSeat(Seat):
+    """One member's ranking of what others said; `most` is how many candidates it ranks."""
+
+    most: int
+
+
+class LikenessSeat(ReviewSeat):
+    """One member's word on whether two hypotheses say the same: the one named first is shown first."""
+
+    other_id: str
+    likeness: float
+    """The cosine of their embeddings."""
 
 
 @dataclass(frozen=True, slots=True)
