@@ -1,7 +1,7 @@
 """How what a member said becomes a row, once, and through the guard on what leaves it.
 
-Doors: `keep`, `is_stored` and `is_reviewed` (a row is also the mark that its calls were made), `mark_absent`. A row,
-what its member was shown, and the lease's fence are one transaction.
+Doors: `keep`, `is_stored` and `is_reviewed` (a row is also the mark that its calls were made), `mark_absent` and
+`cause_of`. A row, what its member was shown, and the lease's fence are one transaction.
 """
 
 from __future__ import annotations
@@ -120,9 +120,9 @@ async def mark_absent(room: Room, seat: Seat | ReviewSeat, error: BaseException)
     told: dict[str, Any] = {name: value for name, value in seat.items() if name in _PLACE}
     row: Position | Review
     if "hypothesis_id" in seat:
-        row = Review(**told, verdict="absent", cause=_cause(error), lineage=lineage)
+        row = Review(**told, verdict="absent", cause=cause_of(error), lineage=lineage)
     else:
-        row = Position(**told, status="absent", cause=_cause(error), lineage=lineage)
+        row = Position(**told, status="absent", cause=cause_of(error), lineage=lineage)
     await asyncio.to_thread(keep, room, row, None)
 
 
@@ -141,7 +141,8 @@ def _lineage(room: Room, agent_id: str) -> str:
         return "unknown"
 
 
-def _cause(error: BaseException) -> Cause:
+def cause_of(error: BaseException) -> Cause:
+    """Why a member is absent, as a word."""
     if isinstance(error, TimeoutError | BackendTimeout):
         return "timeout"
     if isinstance(error, BackendError) and not isinstance(error, BackendUnavailable):
