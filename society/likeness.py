@@ -28,8 +28,9 @@ from society.standing import BLIND, Standing
 from society.state import LikenessSeat
 from society.verdict import cluster
 
-NEAR = 0.8
-"""From this cosine on two texts may be one."""
+NEAR = 0.75
+"""From this cosine on two texts may be one. A sieve and no judge: of answers to one question, by MiniLM, 11 of 15
+pairs of paraphrases lie above it, and 6 of 48 pairs that differ."""
 MOST_PAIRS = 6
 """So many pairs are asked about, the nearest."""
 _VERDICTS = {"yes": "verified", "no": "refuted"}

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agents.messages import Message
 from personal_data.embedding import HashingEmbedder, Vectors
 from personal_data.errors import BackendUnavailable, Conflict, LeaseLost
-from personal_data.records import Debate, Position, ResolvedQuestion, Review, User
+from personal_data.records import Debate, Disclosure, Position, ResolvedQuestion, Review, User
 from society.debate import run_debate
 from society.intake import open_debate
 from society.learning import Learning, bring_in, resolve
@@ -199,6 +200,36 @@ def test_without_two_that_say_so_texts_stay_apart(village: Village, one: str, ot
     found = debated(village, ada)
     assert len(found["reviews"]) == 2
     assert {status for status, _ in became(found).values()} == {"open"}
+
+
+def test_who_fails_to_say_whether_two_are_one_has_not_said_so(village: Village) -> None:
+    def is_gone(messages: Sequence[Message]) -> str:
+        if "Do both say the same?" in messages[-1].content:
+            raise BackendUnavailable("gone")
+        return member(SUN, taste)(messages)
+
+    taste = [WOOD, WOODS, SUN, COAL]
+    ada, *_ = villagers(village, member(WOOD, taste), member(WOODS, taste), is_gone, member(COAL, taste))
+    found = debated(village, ada)
+    assert {(row["agent"], row["verdict"], row["cause"]) for row in found["reviews"]} == {
+        ("cleo", "absent", "error"),
+        ("dora", "verified", None),
+    }
+    assert {status for status, _ in became(found).values()} == {"open"}
+    assert len(rankings(found)) == 4
+
+
+def test_our_own_fault_in_a_ranking_is_raised_and_nothing_is_concluded(village: Village) -> None:
+    def broken(first: str, second: str) -> str:
+        raise ZeroDivisionError("a bug of ours")
+
+    taste = [WOOD, SUN, HEAT]
+    ada, *_ = villagers(village, member(WOOD, taste), member(SUN, taste), member(HEAT, compares=broken))
+    debate_id = open_one(village, ada)
+    with pytest.raises(ZeroDivisionError):
+        run(village, debate_id)
+    with village.database.reading() as session:
+        assert session.get_one(Debate, debate_id).state == "queued"
 
 
 def test_a_lone_neutral_member_confirms_nothing_and_is_not_asked(village: Village) -> None:
@@ -470,6 +501,31 @@ def test_what_an_adapter_learnt_by_heart_does_not_leave(village: Village) -> Non
     assert "sailors" not in str([village.model_of(ben).prompts])
     ranked = next(row for row in found["positions"] if row["round"] == 2 and row["agent"] == "ben")
     assert ranked["flags"]["held_back"] == {"contact": 1}
+
+
+def test_a_memory_that_is_shown_is_disclosed_once_and_one_that_goes_meanwhile_takes_the_ranking_along(
+    village: Village,
+) -> None:
+    """Ada's agent ranks with her memory before its eyes; while Ben's ranks, he forgets his."""
+    known: list[str] = []
+
+    def forgets(first: str, second: str) -> str:
+        if known:
+            village.memory.forget(ben.id, known.pop())
+        return "verdict: A"
+
+    ada, ben, _ = villagers(
+        village, member(WOOD, [SUN, HEAT]), member(SUN, compares=forgets), member(HEAT, [SUN, WOOD])
+    )
+    kept = village.teach(ada, "The village hall should be heated with wood.")
+    gone = village.teach(ben, "The village hall should be heated by the sun.")
+    known.append(gone)
+    found = debated(village, ada)
+    causes = {row["agent"]: row["cause"] for row in found["positions"] if row["round"] == 2}
+    assert causes == {"ada": None, "ben": "error", "cleo": None}
+    assert all("with wood" in prompt[0].content for prompt in village.model_of(ada).prompts)
+    with village.database.reading() as session:
+        assert sorted(session.scalars(select(Disclosure.memory_id))) == sorted([kept, gone])
 
 
 @pytest.mark.parametrize("kind", ["open", "opinion"])
