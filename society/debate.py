@@ -131,8 +131,11 @@ def _waves_before(room: Room, state: DebateState) -> int:
 
 
 def _seat(room: Room, node: str, round_: int, agent_id: str) -> Send:
+    """Free texts are worth little before they are ranked: who hangs in the blind round must not cost that."""
     seat = Seat(debate_id=room.debate.id, round=round_, agent_id=agent_id)
-    return Send(node, seat, timeout=TimeoutPolicy(run_timeout=room.remaining_s()))
+    ranked = room.debate.kind != CLOSED and room.plan.rounds > 0
+    limit = room.remaining_s() / 2 if ranked else room.remaining_s()
+    return Send(node, seat, timeout=TimeoutPolicy(run_timeout=limit))
 
 
 async def _member(state: Seat, *, runtime: Runtime[Room]) -> dict[str, Any]:

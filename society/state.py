@@ -22,11 +22,12 @@ class Plan:
     samples: int = 1
     """So many times each member thinks, in parallel, before it says what it holds."""
     rounds: int = 2
-    """Rounds of talk after the blind one: 0 none, 1 contested hypotheses are cross-examined, 2 and solved again."""
+    """Rounds of talk after the blind one: 0 none, 1 contested hypotheses are cross-examined, 2 and solved again. Where
+    answers cannot be compared members rank them, unless it is 0."""
     sure: float = 0.95
     """A hypothesis this probable ends the debate."""
     max_calls: int = 64
-    """Of models. A round that cannot be finished within them is not begun."""
+    """Of models. A round that cannot be finished within them is not begun; rankings are of fewer candidates then."""
     thrifty: bool = False
     """Ask the most trusted members first, and the others only where they may still change the answer."""
 

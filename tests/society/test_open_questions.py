@@ -324,12 +324,24 @@ def test_a_ranking_that_takes_too_long_is_what_was_compared_in_time(village: Vil
         return await complete(messages, params, adapter=adapter)
 
     slow.complete = dawdles  # type: ignore[method-assign]
-    found = debated(village, people[0], deadline_s=3.0)
+    found = debated(village, people[0], deadline_s=6.0)
     assert found["state"] == "done"
     assert set(rankings(found)) == {"ada", "cleo"}
     assert [row["cause"] for row in found["positions"] if row["round"] == 2 and row["status"] == "absent"] == [
         "timeout"
     ]
+
+
+def test_who_hangs_in_the_blind_round_does_not_cost_the_others_their_ranking(village: Village) -> None:
+    taste = [WOOD, SUN, HEAT]
+    people = villagers(village, *(member(text, taste) for text in (WOOD, SUN, HEAT)), member(COAL))
+    village.model_of(people[3]).delay_s = 60
+    found = debated(village, people[0], deadline_s=6.0)
+    assert {row["agent"]: row["cause"] for row in found["positions"] if row["status"] == "absent"} == {
+        "dora": "timeout"
+    }
+    assert (found["verdict"]["answer"], found["verdict"]["rule"]) == (WOOD, "borda")
+    assert found["verdict"]["coverage"]["absent"] == 1
 
 
 def test_which_is_shown_first_is_shuffled_and_comes_out_the_same_again(village: Village) -> None:
