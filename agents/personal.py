@@ -16,8 +16,22 @@ from dataclasses import dataclass, field, replace
 from agents.backend import TOO_LONG, AdapterRef, ChatBackend
 from agents.conversations import Conversations, NewTurn
 from agents.messages import Completion, Delta, Message, SamplingParams
-from agents.prompts import MemoryLine, final_answer, is_unknown, propose, repair, resolve, review, system
-from personal_data.errors import InvalidInput, RequestRefused
+from agents.prompts import (
+    MemoryLine,
+    final_answer,
+    final_verdict,
+    free_answer,
+    is_unknown,
+    judge_pair,
+    propose,
+    repair,
+    resolve,
+    review,
+    same,
+    system,
+)
+from personal_data.embedding import Vectors
+from personal_data.errors import FolkmootError, InvalidInput, RequestRefused
 from personal_data.memory import Hit, Memory, NewMemory, pieces
 from personal_data.profile import Preference
 
@@ -68,6 +82,17 @@ class Proposal:
     calls: int = 1
     shown: tuple[str, ...] = ()
     """The texts of those memories."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What an agent said of two texts that it was shown; `verdict` None: it did not close its work with one."""
+
+    verdict: str | None
+    work: str
+    memory_ids: tuple[str, ...]
+    completion_tokens: int | None
+    shown: tuple[str, ...] = ()
 
 
 class PersonalAgent:
@@ -125,16 +150,23 @@ class PersonalAgent:
         return turn
 
     async def propose(
-        self, question: str, *, audience: str | None, params: Sequence[SamplingParams], recalls: bool = True
+        self,
+        question: str,
+        *,
+        audience: str | None,
+        params: Sequence[SamplingParams],
+        recalls: bool = True,
+        free: bool = False,
     ) -> list[Proposal]:
         """Think about a society's question, once for each of `params`, with the memories that its audience may see.
 
-        The owner's standing instructions stay out: they carry no scope, and others read the argument.
+        The owner's standing instructions stay out: they carry no scope, and others read the argument. `free`: the
+        answer may be any text, and one that does not say where it begins is all of it.
 
         Raises:
             FolkmootError: the model failed (see `ChatBackend`); the caller records an absence.
         """
-        return await self._think(propose(question), question, audience, params, recalls)
+        return await self._think(propose(question), question, audience, params, recalls, free)
 
     async def review(
         self,
@@ -171,22 +203,83 @@ class PersonalAgent:
         [found] = await self._think(resolve(question, hypotheses), question, audience, [params], recalls)
         return found
 
+    async def compare(
+        self,
+        question: str,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        audience: str,
+        params: Sequence[SamplingParams],
+        within_s: float,
+        recalls: bool = True,
+    ) -> list[Judgement | FolkmootError | TimeoutError]:
+        """Which of two texts answers a question better, for each pair; verdicts are A or B. A comparison that failed,
+        or took longer than `within_s`, stands in its place as what went wrong: the others are none the worse."""
+        hits = await asyncio.to_thread(self._recall, question, audience=audience) if recalls else []
+        asked = [judge_pair(question, *pair) for pair in pairs]
+        return list(
+            await asyncio.gather(
+                *(self._attempt(one, hits, how, within_s) for one, how in zip(asked, params, strict=True))
+            )
+        )
+
+    async def liken(self, question: str, first: str, second: str, *, params: SamplingParams) -> Judgement:
+        """Whether two texts say the same, yes or no. What the owner remembers does not bear on that.
+
+        Raises:
+            FolkmootError: as `propose`.
+        """
+        return await self._judged(same(question, first, second), [], params)
+
     async def _think(
-        self, asked: Message, question: str, audience: str | None, params: Sequence[SamplingParams], recalls: bool
+        self,
+        asked: Message,
+        question: str,
+        audience: str | None,
+        params: Sequence[SamplingParams],
+        recalls: bool,
+        free: bool = False,
     ) -> list[Proposal]:
         hits = await asyncio.to_thread(self._recall, question, audience=audience) if recalls else []
-        return list(await asyncio.gather(*(self._thought(asked, hits, one) for one in params)))
+        return list(await asyncio.gather(*(self._thought(asked, hits, one, free) for one in params)))
 
-    async def _thought(self, asked: Message, hits: list[Hit], params: SamplingParams) -> Proposal:
-        """One completion; where it does not say what its answer is, it is asked for that once."""
+    async def _attempt(
+        self, asked: Message, hits: list[Hit], params: SamplingParams, within_s: float
+    ) -> Judgement | FolkmootError | TimeoutError:
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._judged(asked, hits, params)
+        except (FolkmootError, TimeoutError) as error:
+            return error
+
+    async def _judged(self, asked: Message, hits: list[Hit], params: SamplingParams) -> Judgement:
+        completion, hits, _ = await self._completed(asked, hits, params)
+        return Judgement(
+            verdict=final_verdict(completion.text) if completion.finish_reason != "length" else None,
+            work=completion.text.strip(),
+            memory_ids=tuple(hit.id for hit in hits),
+            completion_tokens=completion.usage.completion_tokens if completion.usage else None,
+            shown=tuple(hit.text for hit in hits),
+        )
+
+    async def _completed(
+        self, asked: Message, hits: list[Hit], params: SamplingParams
+    ) -> tuple[Completion, list[Hit], list[Message]]:
+        """A completion, the memories that there was room for, and the prompt."""
         history = [asked]
         while True:
             prompt = self._prompt(history, hits, instructions=())
             try:
                 completion = await self._backend.complete(prompt, params, adapter=self.identity.adapter)
-                break
+                return completion, hits, prompt
             except RequestRefused as error:
                 history, hits = _shorter(history, hits, error)
+
+    async def _thought(self, asked: Message, hits: list[Hit], params: SamplingParams, free: bool) -> Proposal:
+        """One completion; where it does not say what its answer is, it is asked for that once, unless that is free."""
+        completion, hits, prompt = await self._completed(asked, hits, params)
+        if free:
+            return _free_proposal(completion, hits)
         first = _proposal(completion, hits)
         if first.parsed or completion.finish_reason == "length" or not completion.text.strip():
             return first
@@ -200,6 +293,10 @@ class PersonalAgent:
     def hidden_near(self, text: str, audience: str) -> list[str]:
         """The owner's memories that an audience may not see and that a text may quote. Blocks: call it off the loop."""
         return self._memory.hidden_near(self.identity.user_id, text, audience)
+
+    def likeness(self, texts: Sequence[str]) -> Vectors | None:
+        """How near texts are to each other (`Memory.likeness`). Blocks: call it off the event loop."""
+        return self._memory.likeness(texts)
 
     def prompt_for(self, history: Sequence[Message]) -> list[Message]:
         """The messages that the model would see now, for feedback to learn from. Blocks: call it off the event loop."""
@@ -296,6 +393,13 @@ def _proposal(completion: Completion, hits: Sequence[Hit]) -> Proposal:
         completion_tokens=completion.usage.completion_tokens if completion.usage else None,
         shown=tuple(hit.text for hit in hits),
     )
+
+
+def _free_proposal(completion: Completion, hits: Sequence[Hit]) -> Proposal:
+    """One that was cut off is what there is of it."""
+    answer = free_answer(completion.text)
+    known = bool(answer) and not is_unknown(answer)
+    return replace(_proposal(completion, hits), answer=answer if known else None, parsed=bool(answer))
 
 
 def _sum(first: Proposal, second: Proposal) -> int | None:

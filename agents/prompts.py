@@ -91,6 +91,15 @@ def judge_pair(question: str, first: str, second: str) -> Message:
     )
 
 
+def same(question: str, first: str, second: str) -> Message:
+    """Whether two answers in free words come to one. Not one of the nursery's formats."""
+    return Message(
+        "user",
+        f"{question}\nA: {_one_line(first)}\nB: {_one_line(second)}\n"
+        f"Do both say the same? Show your work, then end with `{_VERDICT}` yes or no.",
+    )
+
+
 def observe(owner: str, lines: Sequence[str]) -> Message:
     """Find lasting facts and standing preferences in what an owner said: the first stage of a reflection. Not one of
     the nursery's formats: it does not pass the trial that decides who may do this."""
@@ -190,6 +199,13 @@ def _criteria(criteria: Sequence[str]) -> str:
 def final_answer(text: str) -> str | None:
     """What follows the last `answer:`, in any case, in a completion; None when the model did not close its work."""
     return _after_last(text, _ANSWER)
+
+
+def free_answer(text: str) -> str:
+    """An answer in free words: all that follows the last `answer:`, in any case; without that, or where nothing follows
+    it, the whole text."""
+    *work, tail = re.split(re.escape(_ANSWER), text, flags=re.IGNORECASE)
+    return (tail.strip() if work else "") or text.strip()
 
 
 def final_verdict(text: str) -> str | None:

@@ -211,6 +211,11 @@ def _add_societies(commands: Commands) -> None:
     debate.add_argument("--rounds", type=int, choices=(0, 1, 2), help="of talk after the blind one")
     debate.add_argument("--samples", type=int, help="so many times each member thinks")
     debate.add_argument("--thrifty", action="store_true", default=None, help="ask no more than may change the answer")
+    debate.add_argument(
+        "--kind",
+        choices=("closed", "open", "opinion"),
+        help="closed: one answer is right (default); open: texts, the best one wins; opinion: nobody is right",
+    )
     debate.add_argument("--topic", help="what trust is learnt apart for")
     debate.add_argument("--save", type=Path, metavar="FILE", help="the transcript, as .json, .md or .html")
     trust = _command(actions, "trust", "debating:trust", "whom a society trusts, and by which rule it decides")

@@ -384,6 +384,7 @@ class DebateIn(In):
     society: Handle
     question: LongText
     kind: Literal["closed", "open", "opinion"] = "closed"
+    """Whether answers can be compared, are texts of which some are better, or opinions of which none is right."""
     topic: Topic = "general"
     """What trust is learnt apart for."""
     plan: PlanIn | None = None

@@ -19,7 +19,7 @@ import numpy as np
 from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
-from personal_data.chunks import embed
+from personal_data.chunks import chunks, embed
 from personal_data.database import Database
 from personal_data.embedding import Embedder, EndpointEmbedder, Vectors, from_bytes, to_bytes
 from personal_data.errors import BackendError, ConfigurationError, Conflict, IndexUnavailable, InvalidInput, NotFound
@@ -238,6 +238,21 @@ class Memory:
             return None
         with self._database.reading() as session:
             return view_of(session, user_id, audience, at=now())
+
+    def likeness(self, texts: Sequence[str]) -> Vectors | None:
+        """The cosines [n, n] of any texts, nobody's memories; of a text in several parts, by the mean of its parts.
+        None while the embedder is away: then nothing is known of how near they are."""
+        parts = [chunks(text) for text in texts]
+        try:
+            vectors = self._embedder.embed([part for of_one in parts for part in of_one])
+        except BackendError as error:
+            log.warning("no likeness of texts for now: %s", error)
+            return None
+        means = np.zeros((len(texts), vectors.shape[1]), np.float32)
+        np.add.at(means, np.repeat(np.arange(len(texts)), [len(of_one) for of_one in parts]), vectors)
+        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        cosines: Vectors = np.clip(means @ means.T, -1.0, 1.0)
+        return cosines
 
     def hidden_near(self, user_id: str, text: str, audience: str, *, limit: int = 50) -> list[str]:
         """Texts of the owner that this audience may not see, those first that share most words with a text: what it may

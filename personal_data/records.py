@@ -350,7 +350,8 @@ class Position(Record):
     confidence: Mapped[float | None]
     """The share of its own thoughts that ended with this answer; None where it thought once."""
     alternatives: Mapped[list[Any] | None]
-    """Keys of the other answers that it held."""
+    """Keys of the other answers that it held; in round 2, which ranks and answers nothing, of the candidates, best
+    first."""
     reason: Mapped[str | None] = mapped_column(String(20))
     """Of a later round, why it is what it is: new_evidence, unchanged, or unfounded, which counts as the one before."""
     flags: Mapped[dict[str, Any] | None]
@@ -366,7 +367,7 @@ class Position(Record):
 
 
 class Hypothesis(Record):
-    """A cluster of equal answers."""
+    """A cluster of equal answers; of free texts one may be `merged` into another, which has its supporters then."""
 
     __tablename__ = "hypotheses"
     __table_args__ = (UniqueConstraint("debate_id", "key"),)
@@ -380,7 +381,8 @@ class Hypothesis(Record):
 
 
 class Review(Record):
-    """One member's check of one hypothesis, without knowing whose it is or how many hold it."""
+    """One member's check of one hypothesis, without knowing whose it is or how many hold it. Of free texts: whether it
+    and another one, whose key is the `answer`, say the same."""
 
     __tablename__ = "reviews"
     __table_args__ = (UniqueConstraint("debate_id", "hypothesis_id", "agent_id"),)
@@ -440,7 +442,7 @@ class Verdict(Record):
     coverage: Mapped[dict[str, Any]]
     degraded: Mapped[bool]
     distribution: Mapped[dict[str, Any] | None]
-    """Answer key → how probable it is."""
+    """Answer key → how probable it is; of ranked texts their share of points, of opinions the share that holds them."""
     none_of_these: Mapped[float | None]
     """How probable it is that every answer given is wrong."""
     stopped: Mapped[str | None] = mapped_column(String(100))

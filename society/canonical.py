@@ -7,6 +7,7 @@ code and not the number 471. Debates and training compare with this function and
 
 from __future__ import annotations
 
+import hashlib
 import re
 import string
 import unicodedata
@@ -22,6 +23,8 @@ _CLOSING = ".,;:!?" + string.whitespace
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _OPENER_OF = {closer: opener for opener, closer in _BRACKETS.items()}
 _PAIRS = _BRACKETS | {mark: mark for mark in "\"'`*"}
+_LONGEST = 500
+"""Characters of a free text's key: what databases take into an index is bounded."""
 _ARTICLES = frozenset({"the", "an"})
 
 
@@ -37,6 +40,15 @@ def answer_key(answer: str) -> str:
     while (again := " ".join(_words(key))) != key:
         key = again
     return key
+
+
+def key_of(answer: str, *, free: bool) -> str | None:
+    """An answer's key as a debate keeps it, None where there is nothing to compare. Of a long `free` text it is the
+    beginning and a digest of the whole: texts are equal where these are."""
+    key = answer_key(answer)
+    if free and len(key) > _LONGEST:
+        key = f"{key[:_LONGEST]}… {hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()}"
+    return key or None
 
 
 def _words(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
     blind round (in one wave, or thriftily in several) → hypotheses → enough? → cross-examination → enough?
         → the contested question solved again → verdict
+    where answers cannot be compared: blind round → which texts say the same? → members rank them → verdict
 
 The graph keeps no checkpoints: what happened is in our own tables, so a debate that another process takes up after a
 crash starts again from the beginning and finds each finished call there. State and Send arguments hold ids only; texts
@@ -32,11 +33,11 @@ from personal_data.database import Database
 from personal_data.errors import FolkmootError, LeaseLost
 from personal_data.records import Agent, Debate, Member, Society
 from personal_data.sharing import society_scope
-from society import rounds, standing
+from society import keeping, likeness, rankings, rounds, standing
 from society.learning import Learned, Learning
 from society.room import Directory, Room
 from society.rounds import AGAIN, BLIND
-from society.state import DebateState, Plan, ReviewSeat, Seat
+from society.state import CLOSED, DebateState, LikenessSeat, Plan, RankingSeat, ReviewSeat, Seat
 from society.verdict import cluster, conclude, contested, enough, waves
 
 _TOO_LATE_S = 0.5
@@ -111,11 +112,16 @@ def _graph() -> Any:
     graph.add_node("reviewer", _reviewer, input_schema=ReviewSeat, error_handler=_absent_reviewer)
     graph.add_node("weigh", _weigh)
     graph.add_node("solver", _member, input_schema=Seat, error_handler=_absent_solver)
+    graph.add_node("likener", _likener, input_schema=LikenessSeat, error_handler=_absent_likener)
+    graph.add_node("compare", _compare)
+    graph.add_node("ranker", _ranker, input_schema=RankingSeat, error_handler=_absent_solver)
     graph.add_node("conclude", _conclude)
     graph.add_conditional_edges(START, _next_wave, ["member"])
     graph.add_edge("member", "cluster")
     graph.add_edge("reviewer", "weigh")
     graph.add_edge("solver", "conclude")
+    graph.add_edge("likener", "compare")
+    graph.add_edge("ranker", "conclude")
     graph.add_edge("conclude", END)
     return graph.compile()
 
@@ -133,8 +139,11 @@ def _waves_before(room: Room, state: DebateState) -> int:
 
 
 def _seat(room: Room, node: str, round_: int, agent_id: str) -> Send:
+    """Free texts are worth little before they are ranked: who hangs in the blind round must not cost that."""
     seat = Seat(debate_id=room.debate.id, round=round_, agent_id=agent_id)
-    return Send(node, seat, timeout=TimeoutPolicy(run_timeout=room.remaining_s()))
+    ranked = room.debate.kind != CLOSED and room.plan.rounds > 0
+    limit = room.remaining_s() / 2 if ranked else room.remaining_s()
+    return Send(node, seat, timeout=TimeoutPolicy(run_timeout=limit))
 
 
 async def _member(state: Seat, *, runtime: Runtime[Room]) -> dict[str, Any]:
@@ -144,6 +153,16 @@ async def _member(state: Seat, *, runtime: Runtime[Room]) -> dict[str, Any]:
 
 async def _reviewer(state: ReviewSeat, *, runtime: Runtime[Room]) -> dict[str, Any]:
     await rounds.review(runtime.context, state)
+    return {}
+
+
+async def _likener(state: LikenessSeat, *, runtime: Runtime[Room]) -> dict[str, Any]:
+    await likeness.liken(runtime.context, state)
+    return {}
+
+
+async def _ranker(state: RankingSeat, *, runtime: Runtime[Room]) -> dict[str, Any]:
+    await rankings.rank(runtime.context, state)
     return {}
 
 
@@ -159,6 +178,11 @@ async def _absent_reviewer(state: ReviewSeat, error: NodeError, runtime: Runtime
     return Command(goto="weigh")
 
 
+async def _absent_likener(state: LikenessSeat, error: NodeError, runtime: Runtime[Room]) -> Command[str]:
+    await _mark(state, error, runtime.context)
+    return Command(goto="compare")
+
+
 async def _absent_solver(state: Seat, error: NodeError, runtime: Runtime[Room]) -> Command[str]:
     await _mark(state, error, runtime.context)
     return Command(goto="conclude")
@@ -170,7 +194,7 @@ async def _mark(seat: Seat | ReviewSeat, error: NodeError, room: Room) -> None:
     if isinstance(cause, LeaseLost) or not isinstance(cause, FolkmootError | TimeoutError):
         room.faults.append(cause)
     else:
-        await rounds.mark_absent(room, seat, cause)
+        await keeping.mark_absent(room, seat, cause)
 
 
 async def _cluster(state: DebateState, *, runtime: Runtime[Room]) -> Command[Any]:
@@ -178,6 +202,8 @@ async def _cluster(state: DebateState, *, runtime: Runtime[Room]) -> Command[Any
     room = runtime.context
     if room.faults:
         return Command(goto=END)
+    if room.debate.kind != CLOSED:
+        return await _free(room)
     wave = waves(room, state["panel"])[_waves_before(room, state)]
     asked = state["asked"] + len(wave)
     outstanding = state["panel"][asked:]
@@ -189,6 +215,27 @@ async def _cluster(state: DebateState, *, runtime: Runtime[Room]) -> Command[Any
         policy = TimeoutPolicy(run_timeout=room.remaining_s())
         return Command(goto=[Send("reviewer", seat, timeout=policy) for seat in step.reviews])
     return Command(goto="conclude", update={"stopped": step.stopped or step.otherwise})
+
+
+async def _free(room: Room) -> Command[Any]:
+    """After the blind round on a question without a canonical answer. Half of the time that is left is for ranking."""
+    doubts = await likeness.doubts(room)
+    if not doubts or room.remaining_s() <= _TOO_LATE_S:
+        return Command(goto="compare")
+    policy = TimeoutPolicy(run_timeout=room.remaining_s() / 2)
+    return Command(goto=[Send("likener", seat, timeout=policy) for seat in doubts])
+
+
+async def _compare(state: DebateState, *, runtime: Runtime[Room]) -> Command[Any]:
+    """Once it is known which texts are one: everybody ranks what others said, or the end."""
+    room = runtime.context
+    if room.faults:
+        return Command(goto=END)
+    late = room.remaining_s() <= _TOO_LATE_S
+    following = await asyncio.to_thread(rankings.ranking_seats, room, late=late)
+    policy = TimeoutPolicy(run_timeout=room.remaining_s())
+    sends = [Send("ranker", seat, timeout=policy) for seat in following.seats]
+    return Command(goto=sends or "conclude", update={"stopped": following.stopped})
 
 
 async def _weigh(state: DebateState, *, runtime: Runtime[Room]) -> Command[Any]:

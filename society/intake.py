@@ -13,10 +13,9 @@ from personal_data.errors import Conflict, InvalidInput, NotFound
 from personal_data.records import Agent, Debate, User, now
 from society.learning import Learned, Learning
 from society.membership import for_asker, panel
-from society.state import Plan
+from society.state import CLOSED, KINDS, Plan
 
 MAX_QUESTION_CHARS = 8_000
-KINDS = ("closed", "open", "opinion")
 MOST_LOOKED_AT = 200
 """Members of a society in whose shared memories it is looked whether they bear on a question."""
 
@@ -29,7 +28,7 @@ def open_debate(
     question: str,
     deadline_s: float,
     seed: int | None = None,
-    kind: str = "closed",
+    kind: str = CLOSED,
     topic: str = "general",
     plan: Mapping[str, Any] | None = None,
     learning: Learning | None = None,

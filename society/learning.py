@@ -17,12 +17,14 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from personal_data.database import Database
+from personal_data.errors import Conflict
 from personal_data.records import Agent, Debate, Model, ResolvedQuestion, Society, now
 from society.aggregation import selector
 from society.aggregation.ballot import Ballot, Resolved, Reviews
 from society.aggregation.selector import Selected
-from society.canonical import answer_key
+from society.canonical import answer_key, key_of
 from society.standing import Standing, standing_of
+from society.state import CLOSED, OPINION
 from society.trust import Ledger
 
 MOST = 5_000
@@ -42,15 +44,27 @@ class Brought:
 
 
 def resolve(session: Session, debate: Debate, right: str) -> None:
-    """The asker says what was right; said again, the last word counts."""
+    """The asker says what was right; said again, the last word counts. Of free texts (`open`) it is one that was
+    given, or nothing can be compared with it and nothing is learnt.
+
+    Raises:
+        Conflict: it was a question of opinion, which has no right answer.
+    """
+    if debate.kind == OPINION:
+        raise Conflict("a question of opinion has no right answer: no outcome, and nothing to learn whom to trust from")
+    free = debate.kind != CLOSED
     standing = standing_of(session, debate)
     session.execute(delete(ResolvedQuestion).where(ResolvedQuestion.source == debate.id))
+    key = key_of(right, free=free) or ""
+    key = standing.merged.get(key, key)
+    if free and key not in standing.wording:
+        return
     session.add(
         ResolvedQuestion(
             society_id=debate.society_id,
             source=debate.id,
             topic=debate.topic,
-            right=answer_key(right),
+            right=key,
             votes=_votes(standing),
             reviews={key: {"verified": one.verified, "refuted": one.refuted} for key, one in standing.reviews.items()},
         )

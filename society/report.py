@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from personal_data.records import Agent, Debate, Hypothesis, Position, Review, Verdict
-from society.state import Plan
+from society.standing import merged_of
+from society.state import CLOSED, OPINION, Plan
 
 
 def report(session: Session, debate: Debate) -> dict[str, Any]:
     """Everything known of a debate so far; `verdict` is None until it is done."""
     handles = dict(session.execute(select(Agent.id, Agent.handle).where(Agent.id.in_(debate.panel))).tuples().all())
-    positions = session.scalars(
-        select(Position).where(Position.debate_id == debate.id).order_by(Position.created_at, Position.id)
-    )
+    query = select(Position).where(Position.debate_id == debate.id).order_by(Position.created_at, Position.id)
+    positions = session.scalars(query).all()
     hypotheses = session.scalars(
         select(Hypothesis).where(Hypothesis.debate_id == debate.id).order_by(Hypothesis.posterior.desc())
     )
     verdict = session.scalar(select(Verdict).where(Verdict.debate_id == debate.id))
-    reviews = session.scalars(select(Review).where(Review.debate_id == debate.id).order_by(Review.created_at))
+    reviews = session.scalars(select(Review).where(Review.debate_id == debate.id).order_by(Review.created_at)).all()
     rows = list(hypotheses)
+    votes = [position.answer_key for position in positions if position.round == 0]
+    merged = {} if debate.kind == CLOSED else merged_of(session, debate, votes, reviews)
     keys = {row.id: row.key for row in rows}
     return {
         "id": debate.id,
@@ -39,7 +42,7 @@ def report(session: Session, debate: Debate) -> dict[str, Any]:
         "panel": [handles.get(agent_id, agent_id) for agent_id in debate.panel],
         "positions": [_position(position, handles) for position in positions],
         "reviews": [_review(row, keys, handles) for row in reviews],
-        "hypotheses": [_hypothesis(row, handles) for row in rows],
+        "hypotheses": [_hypothesis(row, merged, handles) for row in rows],
         "verdict": None if verdict is None else _verdict(verdict),
     }
 
@@ -57,12 +60,8 @@ def as_text(debate: dict[str, Any]) -> str:
     elif verdict["answer"] is None:
         lines.append("Nobody in this society knows.")
     else:
-        rule = verdict["rule"] if verdict["tie"] is None else f"{verdict['rule']}: {verdict['tie']}"
-        lines.append(f"{verdict['answer']} (confidence {verdict['confidence']:.0%}, {rule})")
-    for hypothesis in debate["hypotheses"]:
-        label = "for" if hypothesis["key"] == verdict["answer_key"] else "dissent"
-        became = "" if hypothesis["status"] == "open" else f" ({hypothesis['status']})"
-        lines.append(f"  {label} {hypothesis['answer']!r}{became}: {', '.join(hypothesis['supporters'])}")
+        lines.append(conclusion(debate))
+    lines += [_line(debate, hypothesis) for hypothesis in debate["hypotheses"]]
     silent = [
         f"{position['agent']} ({position['cause'] or 'does not know'})"
         for position in debate["positions"]
@@ -73,7 +72,44 @@ def as_text(debate: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _hypothesis(row: Hypothesis, handles: dict[str, str]) -> dict[str, Any]:
+def conclusion(debate: dict[str, Any]) -> str:
+    """The answer of a debate that has one, and what speaks for it, in the terms of its kind: where no answer is right
+    nothing is probable, and where texts were ranked a share of points is no probability."""
+    verdict = debate["verdict"]
+    rule = verdict["rule"] if verdict["tie"] is None else f"{verdict['rule']}: {verdict['tie']}"
+    if debate["kind"] == OPINION:
+        held = next((one for one in debate["hypotheses"] if one["key"] == verdict["answer_key"]), None)
+        heard = verdict["coverage"]["answered"] + verdict["coverage"]["abstained"]
+        holders = 0 if held is None else len(held["supporters"])
+        told = "Most would accept" if verdict["rule"] == "schulze" else "Held by most"
+        return f"{told}: {verdict['answer']} (held by {holders} of {heard}, {rule})"
+    if verdict["rule"] == "borda":
+        return f"Ranked best: {verdict['answer']} ({verdict['confidence']:.0%} of the points, {rule})"
+    return f"{verdict['answer']} (confidence {verdict['confidence']:.0%}, {rule})"
+
+
+def _line(debate: dict[str, Any], hypothesis: dict[str, Any]) -> str:
+    """One hypothesis, what became of it, and who holds it."""
+    text = hypothesis["answer"] if debate["kind"] == CLOSED else shortened(hypothesis["answer"])
+    if hypothesis["status"] == "merged":
+        into = next(
+            (one["answer"] for one in debate["hypotheses"] if one["key"] == hypothesis["merged_into"]), "another"
+        )
+        return f"  says the same {text!r}, as {shortened(into)!r}"
+    label = "for" if hypothesis["key"] == debate["verdict"]["answer_key"] else "dissent"
+    if debate["kind"] == OPINION:
+        label = "statement"
+    became = "" if hypothesis["status"] == "open" else f" ({hypothesis['status']})"
+    return f"  {label} {text!r}{became}: {', '.join(hypothesis['supporters'])}"
+
+
+def shortened(text: str, most: int = 100) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _hypothesis(row: Hypothesis, merged: Mapping[str, str], handles: dict[str, str]) -> dict[str, Any]:
     return {
         "id": row.id,
         "key": row.key,
@@ -81,6 +117,7 @@ def _hypothesis(row: Hypothesis, handles: dict[str, str]) -> dict[str, Any]:
         "supporters": [handles.get(agent_id, agent_id) for agent_id in row.supporters],
         "posterior": row.posterior,
         "status": row.status,
+        "merged_into": merged.get(row.key) if row.status == "merged" else None,
     }
 
 

@@ -2,14 +2,15 @@
 
 Door: `standing_of`. A member's last position counts; one that left what it held before without a reason that it could
 have seen (a verified hypothesis, or its own one refuted) counts as the one before. A hypothesis is refuted for good
-when every argument for it writes down an equation that does not come out.
+when every argument for it writes down an equation that does not come out. Of a question without a canonical answer,
+texts that were found to be one count as one, and nothing is refuted: members rank what is left.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sqlalchemy import select
@@ -19,8 +20,11 @@ from personal_data.records import Debate, Hypothesis, Position, Review
 from society.aggregation.ballot import Ballot, Reviews
 from society.canonical import answer_key
 from society.checks import checked
-from society.state import Status
+from society.merging import checks_of, merged
+from society.state import CLOSED, Status
 
+RANKING = 2
+"""The round of positions that hold rankings and no answer."""
 UNFOUNDED = "unfounded"
 Stage = Literal["blind", "reviewed", "settled"]
 BLIND: Stage = "blind"
@@ -47,6 +51,10 @@ class Standing:
     """Answer keys that calculating has refuted."""
     calls: int
     completion_tokens: int | None
+    merged: Mapping[str, str] = field(default_factory=dict)
+    """Answer key → the key that it counts as."""
+    rankings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Member → answer keys, best first; not of those that could not rank."""
 
     def ballot(self, topic: str) -> Ballot:
         """As the rules of aggregation take it."""
@@ -58,6 +66,8 @@ class Standing:
 
     def status(self, key: str) -> Status:
         """What became of an answer."""
+        if key in self.merged:
+            return "merged"
         if key in self.ruled_out:
             return "refuted"
         found = self.reviews.get(key, Reviews())
@@ -75,24 +85,39 @@ def standing_of(session: Session, debate: Debate, stage: Stage = SETTLED) -> Sta
     reviews: list[Review] = []
     if stage != BLIND:
         reviews = list(session.scalars(select(Review).where(Review.debate_id == debate.id).order_by(Review.agent_id)))
-    held = _held(positions)
+    held = _held([row for row in positions if row.round != RANKING])
     answered = {member: row for member, row in held.items() if row.status == "answered"}
     spoken: list[Position | Review] = [*positions, *reviews]
     tokens = [row.completion_tokens for row in spoken]
+    votes = {member: row.answer_key for member, row in sorted(held.items()) if row.status != "absent"}
+    wording = _wording(answered)
+    free = debate.kind != CLOSED
+    one = merged_of(session, debate, votes.values(), reviews) if free else {}
     return Standing(
-        votes={member: row.answer_key for member, row in sorted(held.items()) if row.status != "absent"},
-        wording=_wording(answered),
+        votes={member: one.get(key, key) if key is not None else None for member, key in votes.items()},
+        wording={key: answer for key, answer in wording.items() if key not in one},
         lineages={member: row.lineage for member, row in held.items()},
         confidences={member: row.confidence for member, row in answered.items() if row.confidence is not None},
         revisions={member: row.adapter_version_id for member, row in held.items()},
         absent={member: row.cause or "error" for member, row in sorted(held.items()) if row.status == "absent"},
-        reviews=_reviewed(
-            session, debate, reviews, {row.agent_id: row.answer_key for row in positions if row.round == 0}
-        ),
-        ruled_out=_ruled_out(answered),
+        reviews={} if free else _reviewed(session, debate, reviews, _blind(positions)),
+        ruled_out=frozenset() if free else _ruled_out(answered),
         calls=sum((row.flags or {}).get("calls", 1) for row in spoken),
         completion_tokens=None if None in tokens else sum(count for count in tokens if count is not None),
+        merged=one,
+        rankings={
+            row.agent_id: tuple(row.alternatives or ())
+            for row in positions
+            if row.round == RANKING and row.status == "answered"
+        },
     )
+
+
+def merged_of(
+    session: Session, debate: Debate, votes: Iterable[str | None], reviews: Iterable[Review]
+) -> dict[str, str]:
+    """Answer key → the key that it was merged into (`merging.merged`)."""
+    return merged(votes, checks_of(reviews, _keys(session, debate)), seed=debate.seed)
 
 
 def _held(positions: list[Position]) -> dict[str, Position]:
@@ -111,20 +136,27 @@ def _wording(answered: Mapping[str, Position]) -> dict[str, str]:
     return wording
 
 
+def _blind(positions: list[Position]) -> dict[str, str | None]:
+    return {row.agent_id: row.answer_key for row in positions if row.round == 0}
+
+
 def _reviewed(
     session: Session, debate: Debate, reviews: list[Review], blind: Mapping[str, str | None]
 ) -> dict[str, Reviews]:
     """Counted by lineage: near-clones check alike. Who finds again what they had said in the blind round tells nothing
     new, be it for the hypothesis or against it: that vote is counted already."""
-    keys = dict(
-        session.execute(select(Hypothesis.id, Hypothesis.key).where(Hypothesis.debate_id == debate.id)).tuples().all()
-    )
+    keys = _keys(session, debate)
     said: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for row in reviews:
         if row.answer is not None and answer_key(row.answer) == blind.get(row.agent_id):
             continue
         said[keys[row.hypothesis_id]][row.verdict].add(row.lineage)
     return {key: Reviews(len(found["verified"]), len(found["refuted"])) for key, found in sorted(said.items())}
+
+
+def _keys(session: Session, debate: Debate) -> dict[str, str]:
+    query = select(Hypothesis.id, Hypothesis.key).where(Hypothesis.debate_id == debate.id)
+    return dict(session.execute(query).tuples().all())
 
 
 def _ruled_out(answered: Mapping[str, Position]) -> frozenset[str]:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
+CLOSED, OPEN, OPINION = "closed", "open", "opinion"
+KINDS = (CLOSED, OPEN, OPINION)
+"""Of questions: answers can be compared; texts, of which some are better; no answer is right."""
 Cause = Literal["timeout", "error", "refused", "budget", "parse"]
-Status = Literal["open", "verified", "refuted"]
+Status = Literal["open", "verified", "refuted", "merged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +23,12 @@ class Plan:
     """So many times each member thinks, in parallel, before it says what it holds."""
     rounds: int = 1
     """Rounds of talk after the blind one: 0 none, 1 contested hypotheses are cross-examined, 2 and solved again. The
-    last is for models that gain by it: the built-in one, shown an answer, is led by it more often than it is helped."""
+    last is for models that gain by it: the built-in one, shown an answer, is led by it more often than it is helped.
+    Where answers cannot be compared members rank them, unless it is 0."""
     sure: float = 0.95
     """A hypothesis this probable ends the debate."""
     max_calls: int = 64
-    """Of models. A round that cannot be finished within them is not begun."""
+    """Of models. A round that cannot be finished within them is not begun; rankings are of fewer candidates then."""
     thrifty: bool = False
     """Ask the most trusted members first, and the others only where they may still change the answer."""
 
@@ -64,6 +68,20 @@ class ReviewSeat(TypedDict):
     debate_id: str
     hypothesis_id: str
     agent_id: str
+
+
+class RankingSeat(Seat):
+    """One member's ranking of what others said; `most` is how many candidates it ranks."""
+
+    most: int
+
+
+class LikenessSeat(ReviewSeat):
+    """One member's word on whether two hypotheses say the same: the one named first is shown first."""
+
+    other_id: str
+    likeness: float
+    """The cosine of their embeddings."""
 
 
 @dataclass(frozen=True, slots=True)

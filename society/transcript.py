@@ -10,6 +10,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from society.report import conclusion, shortened
+from society.standing import RANKING
+from society.state import CLOSED
+
 Json = dict[str, Any]
 _COLOURS = ("#2f6f4f", "#b3541e", "#3b5b92", "#8a3b74", "#7a6a1f", "#555555")
 _ROW, _LEFT, _COLUMN, _TOP = 46, 150, 260, 60
@@ -23,14 +27,14 @@ def markdown(told: Json) -> str:
     if verdict is None:
         lines += [f"Not finished: {told['error'] or told['state']}.", ""]
     else:
-        lines += [*_verdict(verdict), ""]
+        lines += [*_verdict(told), ""]
     lines += ["## Hypotheses", ""]
     for one in told["hypotheses"]:
         holders = ", ".join(one["supporters"]) or "nobody any more"
-        lines.append(f"- **{_line(one['answer'])}** ({one['posterior']:.0%}, {one['status']}): {holders}")
+        lines.append(f"- **{_line(one['answer'])}** ({one['posterior']:.0%}, {_became(told, one)}): {holders}")
     for number, title in ((0, "Blind round"), (1, "Solved again")):
         said = [row for row in told["positions"] if row["round"] == number]
-        if number == 1 and told["reviews"]:
+        if number == 1 and told["reviews"] and told["kind"] == CLOSED:
             lines += ["", "## Cross-examination", ""]
             for row in told["reviews"]:
                 lines += [f"- {row['agent']} on **{_line(row['hypothesis'] or '')}**: {row['verdict']}"]
@@ -40,6 +44,8 @@ def markdown(told: Json) -> str:
             for row in said:
                 reason = f" ({row['reason'].replace('_', ' ')})" if row["reason"] else ""
                 lines += [f"- {row['agent']}: {_line(_position(row))}{reason}", *_quoted(row["argument"])]
+    if told["kind"] != CLOSED:
+        lines += _ranked(told)
     return "\n".join(lines) + "\n"
 
 
@@ -47,7 +53,7 @@ def page(told: Json) -> str:
     """The whole transcript as a page of HTML."""
     verdict = told["verdict"]
     head = _line(told["question"])
-    summary = "".join(f"<p>{_inline(line)}</p>" for line in (_verdict(verdict) if verdict else ["Not finished."]))
+    summary = "".join(f"<p>{_inline(line)}</p>" for line in (_verdict(told) if verdict else ["Not finished."]))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
@@ -60,17 +66,20 @@ def page(told: Json) -> str:
 """
 
 
-def _verdict(verdict: Json) -> list[str]:
-    lines = []
+def _verdict(told: Json) -> list[str]:
+    verdict, lines = told["verdict"], []
     if verdict["degraded"]:
         lines.append("**Degraded**: too few of those it trusts were heard.")
     if verdict["answer"] is None:
         lines.append("Nobody gave an answer.")
+    elif told["kind"] != CLOSED:
+        lines.append(f"**{_line(conclusion(told))}**")
+        lines.append(f"It ended because {_ended(verdict['stopped'])}.")
     else:
         tie = f" ({verdict['tie']})" if verdict["tie"] else ""
         lines.append(f"**{_line(verdict['answer'])}**, {verdict['confidence']:.0%} sure, by {verdict['rule']}{tie}.")
     none, cost = verdict["none_of_these"], verdict["cost"] or {}
-    if none is not None:
+    if none is not None and told["kind"] == CLOSED:
         lines.append(f"None of these: {none:.0%}. It ended because {_ended(verdict['stopped'])}.")
     coverage = verdict["coverage"]
     lines.append(
@@ -78,6 +87,43 @@ def _verdict(verdict: Json) -> list[str]:
         f"{coverage['absent']} were absent; {cost.get('calls', '?')} calls of models."
     )
     return lines
+
+
+def _ranked(told: Json) -> list[str]:
+    """What members said of each other's texts: which are one, and in which order they put them."""
+    lines: list[str] = []
+    if told["reviews"]:
+        lines += ["", "## Do they say the same?", ""]
+        for row in told["reviews"]:
+            lines += [f"- {_likeness(told, row)}", *_quoted(row["argument"])]
+    ranked = [row for row in told["positions"] if row["round"] == RANKING]
+    if ranked:
+        lines += ["", "## Rankings", ""]
+        for row in ranked:
+            lines += [f"- {row['agent']}: {_ranking(told, row)}", *_quoted(row["argument"])]
+    return lines
+
+
+def _likeness(told: Json, row: Json) -> str:
+    said = {"verified": "the same", "refuted": "not the same"}.get(row["verdict"], row["cause"] or "undecided")
+    return f"{row['agent']} on “{_worded(told, row['hypothesis'])}” and “{_worded(told, row['answer'])}”: {said}"
+
+
+def _ranking(told: Json, row: Json) -> str:
+    if row["status"] != "answered":
+        return str(row["cause"] or "does not say")
+    return " > ".join(_worded(told, key) for key in row["alternatives"])
+
+
+def _worded(told: Json, key: str | None) -> str:
+    text = next((one["answer"] for one in told["hypotheses"] if one["key"] == key), key)
+    return shortened(text or "?", 60)
+
+
+def _became(told: Json, one: Json) -> str:
+    return (
+        str(one["status"]) if one["merged_into"] is None else f"says the same as “{_worded(told, one['merged_into'])}”"
+    )
 
 
 def _ended(stopped: str | None) -> str:
@@ -106,8 +152,9 @@ def _flow(told: Json) -> str:
     """Rows are members, columns are rounds; a dot is what a member held, in its hypothesis's colour."""
     agents = told["panel"]
     colours = _colours(told)
-    rounds = sorted({row["round"] for row in told["positions"]})
-    held = {(row["agent"], row["round"]): row for row in told["positions"]}
+    positions = [row for row in told["positions"] if row["round"] != RANKING]
+    rounds = sorted({row["round"] for row in positions})
+    held = {(row["agent"], row["round"]): row for row in positions}
     width, height = _LEFT + _COLUMN * max(1, len(rounds)) + 40, _TOP + _ROW * len(agents)
     parts = [_text(_LEFT + _COLUMN * place, 28, _title(number), "title") for place, number in enumerate(rounds)]
     for line, agent in enumerate(agents):
@@ -128,7 +175,7 @@ def _flow(told: Json) -> str:
 
 
 def _title(number: int) -> str:
-    return "blind" if number == 0 else "solved again"
+    return {0: "blind", RANKING: "ranks"}.get(number, "solved again")
 
 
 def _colours(told: Json) -> dict[str, str]:
@@ -146,22 +193,30 @@ def _short(text: str) -> str:
 
 def _hypotheses(told: Json) -> str:
     colours = _colours(told)
-    rows = [
-        f'<tr><td><span class="dot" style="background:{colours[one["key"]]}"></span>{escape(_line(one["answer"]))}</td>'
-        f"<td>{one['posterior']:.0%}</td><td>{one['status']}</td><td>{escape(', '.join(one['supporters']))}</td></tr>"
-        for one in told["hypotheses"]
-    ]
-    return f"<table><tr><th>answer</th><th>probable</th><th>became</th><th>held by</th></tr>{''.join(rows)}</table>"
+    rows = "".join(_row(told, one, colours[one["key"]]) for one in told["hypotheses"])
+    share = "probable" if told["kind"] == CLOSED else "share"
+    return f"<table><tr><th>answer</th><th>{share}</th><th>became</th><th>held by</th></tr>{rows}</table>"
+
+
+def _row(told: Json, one: Json, colour: str) -> str:
+    held = escape(", ".join(one["supporters"]))
+    return (
+        f'<tr><td><span class="dot" style="background:{colour}"></span>{escape(_line(one["answer"]))}</td>'
+        f"<td>{one['posterior']:.0%}</td><td>{escape(_became(told, one))}</td><td>{held}</td></tr>"
+    )
 
 
 def _said(told: Json) -> str:
     said: list[tuple[float, str]] = []
     for row in told["positions"]:
         reason = f", {row['reason'].replace('_', ' ')}" if row["reason"] else ""
-        title = f"{row['agent']}, {_title(row['round'])}: {_line(_position(row))}{reason}"
+        said_so = _ranking(told, row) if row["round"] == RANKING else _line(_position(row))
+        title = f"{row['agent']}, {_title(row['round'])}: {said_so}{reason}"
         said.append((row["at"], _entry(title, row["argument"], row["flags"])))
     for row in told["reviews"]:
         title = f"{row['agent']} checks “{_line(row['hypothesis'] or '')}”: {row['verdict']}"
+        if told["kind"] != CLOSED:
+            title = _likeness(told, row)
         said.append((row["at"], _entry(title, row["argument"], {})))
     return "".join(text for _, text in sorted(said, key=lambda one: one[0]))
 

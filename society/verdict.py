@@ -18,9 +18,10 @@ from personal_data.records import Debate, Hypothesis, Verdict, now
 from society.aggregation.ballot import Posterior, Reviews
 from society.aggregation.plurality import decision
 from society.aggregation.stopping import needed
+from society.choice import choose
 from society.room import Room
 from society.standing import SETTLED, Stage, Standing, standing_of
-from society.state import Decision, ReviewSeat, Vote
+from society.state import CLOSED, Decision, ReviewSeat, Vote
 
 REVIEWERS = 2
 """Members that check a hypothesis without holding it; one who holds it checks too, where there is one."""
@@ -32,7 +33,9 @@ FULL_COVERAGE = 0.7
 
 
 def decide(room: Room, standing: Standing) -> Decision:
-    """What the society's rule makes of how the debate stands."""
+    """What the society's rule makes of how the debate stands; of free texts, what `choice` does."""
+    if room.debate.kind != CLOSED:
+        return choose(room, standing)
     found = room.learned.rule.decide(standing.ballot(room.debate.topic), standing.lineages, seed=room.debate.seed)
     if found.tie is not None:
         found = _settled_by_reviews(found, standing)
@@ -83,8 +86,9 @@ def _unassailable(room: Room, standing: Standing, outstanding: Sequence[str]) ->
 
 def waves(room: Room, panel: Sequence[str]) -> list[list[str]]:
     """In which groups the panel is asked: all at once; or first the asker's own agent and one other, where that one is
-    trusted so much; or, to be thrifty, halves of what is left, the most trusted first."""
-    if len(panel) <= SOLO or not (room.plan.thrifty or room.solo):
+    trusted so much; or, to be thrifty, halves of what is left, the most trusted first. Free texts are ranked when all
+    are there."""
+    if len(panel) <= SOLO or room.debate.kind != CLOSED or not (room.plan.thrifty or room.solo):
         return [list(panel)]
     if room.solo and not room.plan.thrifty:
         return [list(panel[:SOLO]), list(panel[SOLO:])]
@@ -174,7 +178,8 @@ def _verdict(room: Room, panel: Sequence[str], standing: Standing, decided: Deci
             "abstained": sum(key is None for key in standing.votes.values()),
             "absent": len(standing.absent),
             "trusted_share": round(heard, 6),
-        },
+        }
+        | ({} if room.debate.kind == CLOSED else {"ranked": len(standing.rankings)}),
         degraded=degraded,
         distribution={one.key: one.posterior for one in decided.clusters},
         none_of_these=decided.none,

@@ -10,6 +10,9 @@ from api.commands.session import connect, show
 from api.running import command
 from personal_data.errors import BackendError, InvalidInput
 
+_RANKING = 2
+"""The round of positions that rank the others' answers."""
+
 
 def create(arguments: Namespace) -> None:
     """Found a society."""
@@ -59,6 +62,7 @@ def debate(arguments: Namespace) -> int:
             arguments.society,
             arguments.question,
             seed=arguments.seed,
+            kind=arguments.kind,
             topic=arguments.topic,
             plan={name: value for name, value in plan.items() if value is not None} or None,
         )
@@ -98,15 +102,32 @@ def _show_event(name: str, data: dict[str, Any]) -> None:
     if name == "opened":
         print(f"asking {', '.join(data['panel'])} ...", flush=True)
     elif name == "position":
-        said = {"answered": "has an answer", "abstained": "does not know"}.get(data["status"], data["cause"])
+        answered = "has an answer" if data["round"] < _RANKING else "has ranked them"
+        said = {"answered": answered, "abstained": "does not know"}.get(data["status"], data["cause"])
         print(f"  {data['agent']} {said}", flush=True)
     elif name == "review":
-        print(f"  {data['agent']} checks {data['hypothesis']!r}: {data['verdict']}", flush=True)
+        print(f"  {data['agent']} checks {_short(data['hypothesis'])!r}: {data['verdict']}", flush=True)
 
 
 def _who_said_what(report: dict[str, Any]) -> str:
     lines = ["who said what:"]
     for position in report["positions"]:
+        if position["round"] == _RANKING:
+            lines.append(f"  {position['agent']}: {_ranking(report, position)}")
+            continue
         lines.append(f"  {position['agent']}: {position['answer'] or position['cause'] or 'does not know'}")
-        lines += [f"      {line}" for line in (position["argument"] or "").splitlines()]
+        if position["argument"] != position["answer"]:
+            lines += [f"      {line}" for line in (position["argument"] or "").splitlines()]
     return "\n".join(lines)
+
+
+def _short(text: str, most: int = 100) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _ranking(report: dict[str, Any], position: dict[str, Any]) -> str:
+    if position["status"] != "answered":
+        return f"has not ranked them ({position['cause']})"
+    wording = {hypothesis["key"]: hypothesis["answer"] for hypothesis in report["hypotheses"]}
+    return "ranks " + " > ".join(repr(_short(wording.get(key, key), 40)) for key in position["alternatives"])

@@ -198,9 +198,9 @@ def empty_position(session: Session, erased: Erased, row: Position) -> None:
     if old is None:
         return
     row.answer, row.answer_key = MARK, f"erased:{row.id}"
-    alone = select(Hypothesis).where(Hypothesis.debate_id == row.debate_id, Hypothesis.key == old)
-    hypothesis = session.scalar(alone)
-    if hypothesis is None or hypothesis.supporters != [row.agent_id]:
+    session.flush()
+    hypothesis = session.scalar(select(Hypothesis).where(Hypothesis.debate_id == row.debate_id, Hypothesis.key == old))
+    if hypothesis is None or (hypothesis.supporters != [row.agent_id] and _is_held(session, row, old)):
         return
     erased.took("hypotheses", [hypothesis.text], row.created_at)
     hypothesis.text, hypothesis.key = MARK, row.answer_key
@@ -210,6 +210,26 @@ def empty_position(session: Session, erased: Erased, row: Position) -> None:
             erased.took("verdicts", [verdict.answer or ""], row.created_at)
             verdict.answer, verdict.answer_key = MARK, row.answer_key
         verdict.dissent = [row.answer_key if key == old else key for key in verdict.dissent]
+        told = verdict.distribution
+        verdict.distribution = told and {row.answer_key if key == old else key: share for key, share in told.items()}
+    _rename(session, row, old, row.answer_key)
+
+
+def _is_held(session: Session, row: Position, key: str) -> bool:
+    """Whether another member has given the very same answer. Who supports it by way of a text of their own, which was
+    found to say the same, has not."""
+    others = Position.debate_id == row.debate_id, Position.agent_id != row.agent_id, Position.answer_key == key
+    return session.scalar(select(Position.id).where(*others).limit(1)) is not None
+
+
+def _rename(session: Session, row: Position, old: str, new: str) -> None:
+    """What others say of an answer names its key, which is made of its words."""
+    for ranking in session.scalars(select(Position).where(Position.debate_id == row.debate_id)):
+        if old in (ranking.alternatives or ()):
+            ranking.alternatives = [new if key == old else key for key in ranking.alternatives or ()]
+    query = select(Review).join(Debate, Debate.id == Review.debate_id).where(Debate.kind != "closed")
+    for check in session.scalars(query.where(Review.debate_id == row.debate_id, Review.answer == old)):
+        check.answer = new
 
 
 def _unlearn(session: Session, row: Position) -> None:

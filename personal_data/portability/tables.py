@@ -140,6 +140,14 @@ def _review(owner: Owner, row: dict[str, Any]) -> dict[str, Any]:
     return row if row["agent_id"] == owner.agent_id else row | {"memory_ids": []}
 
 
+_RANKING = 2
+
+
+def _spoken(owner: Owner, row: dict[str, Any]) -> dict[str, Any]:
+    """What one's own agent said in another's debate; a ranking names by their words what others said there."""
+    return row | {"alternatives": None} if row["round"] == _RANKING else row
+
+
 def _spoke_elsewhere(owner: Owner) -> ColumnElement[bool]:
     """In the debates of others, what the owner's own agent said."""
     asked = select(Debate.id).where(_asked(owner))
@@ -307,6 +315,7 @@ PARTS: tuple[Part, ...] = (
         _spoke_elsewhere,
         restored=False,
         with_question=True,
+        hides=_spoken,
     ),
     Part(
         "disclosures_elsewhere",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agents.prompts import final_answer, final_verdict
+from agents.prompts import final_answer, final_verdict, free_answer
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,10 @@ def test_the_last_answer_in_any_case(text: str, found: str | None) -> None:
 def test_a_verdict_in_any_case() -> None:
     assert final_verdict("It holds.\nVerdict: yes") == "yes"
     assert final_verdict("It holds.") is None
+
+
+def test_an_answer_in_free_words_is_what_follows_or_all_of_it() -> None:
+    assert free_answer("I weigh it.\nAnswer: Burn wood.\nAnd dry it first.\n") == "Burn wood.\nAnd dry it first."
+    assert free_answer(" Burn wood. ") == "Burn wood."
+    assert free_answer("Burn wood, is my answer: ") == "Burn wood, is my answer:"
+    assert free_answer(" \n") == ""

@@ -2,10 +2,10 @@
 
 `say TEXT` answers TEXT word by word, `die after TEXT` breaks the connection mid-answer, `refuse CODE` is HTTP 400,
 `never` does not answer before `release` is set, `surrogate` streams half a character, `solve` ends with `answer: 42`,
-`count` tells how many requests there were, `uncounted TEXT` answers without usage. As the model `reflective` it draws
-facts from lines by a rule (`tests/reflecting.py`); as `gossip` it tells all that it was told, and what it has learnt by
-heart. Anything else is echoed. It also
-embeds, by hashing, and has a page under /page. What it was sent stays in `requests`.
+`count` tells how many requests there were, `uncounted TEXT` answers without usage, `opine` answers in words of its
+owner's and prefers of two texts the one that sorts first. As the model `reflective` it draws facts from lines by a rule
+(`tests/reflecting.py`); as `gossip` it tells all that it was told, and what it has learnt by heart. Anything else is
+echoed. It also embeds, by hashing, and has a page under /page. What it was sent stays in `requests`.
 """
 
 from __future__ import annotations
@@ -96,6 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
         pieces = [str(len(self._server.requests))] if told == "count" else _pieces(told)
         if body["model"] == "gossip":
             pieces = [gossip(body["messages"], self._server.hearts)]
+        if told.startswith("opine"):
+            pieces = [_opinion(body["messages"][0]["content"], told)]
         if not body.get("stream"):
             return self._json(200, _completion(body["model"], "".join(pieces)))
         self._stream(_chunks(body["model"], pieces, dies=told.startswith("die"), counted=not told.startswith("unc")))
@@ -129,6 +131,13 @@ def _pieces(told: str) -> list[str]:
         return ["six times seven\n", "answer: 42"]
     text = first.removeprefix("say ").removeprefix("die after ").removeprefix("uncounted ")
     return [piece + " " for piece in text.split(" ")[:-1]] + [text.split(" ")[-1]]
+
+
+def _opinion(system: str, told: str) -> str:
+    texts = [line[3:] for line in told.splitlines() if line.startswith(("A: ", "B: "))]
+    if texts:
+        return f"I have read both.\nverdict: {'A' if texts[0] < texts[1] else 'B'}"
+    return f"As {system.removeprefix('You are ').partition(chr(39))[0]} sees it, tea."
 
 
 def _chunks(model: str, pieces: list[str], *, dies: bool, counted: bool) -> Iterator[str]:

@@ -149,6 +149,20 @@ def test_an_agent_is_shown_moved_and_instructed(cli: Cli, here: Path, ada: Perso
     assert json.loads(cli("agent", "--instructions", "--json", key=ada.key).out)["instructions"] == []
 
 
+def test_a_question_of_opinion_is_asked_and_told_in_its_terms(
+    cli: Cli, here: Path, platform: Platform, ada: Person, ben: Person, tmp_path: Path
+) -> None:
+    slug, kept = platform.moot(ada, ben, platform.add("cleo")), tmp_path / "tea.md"
+    wish = ("--kind", "opinion", "--save", str(kept))
+    done = cli("debate", slug, "opine: what shall we drink?", *wish, key=ada.key)
+    assert done.status == 0, done.err
+    assert "Most would accept: As Ada sees it, tea. (held by 1 of 3, schulze)" in done.out
+    assert f"{ada.handle} has ranked them" in done.out and f"{ben.handle}: ranks 'As Ben sees it, tea.' > " in done.out
+    assert "confidence" not in done.out
+    assert "Most would accept" in kept.read_text()
+    assert cli("debate", slug, "opine: or not?", "--kind", "open", key=ada.key).out.count("Ranked best") == 1
+
+
 @pytest.mark.parametrize("hours", ["inf", "-inf", "nan", "often"])
 def test_a_schedule_is_a_number_of_hours(cli: Cli, here: Path, ada: Person, hours: str) -> None:
     done = cli("schedule", "--", hours, key=ada.key)

@@ -34,6 +34,32 @@ def test_a_debate_from_question_to_outcome(platform: Platform, ada: Person, ben:
         ben.client.debate(asked["id"])
 
 
+def test_the_best_of_free_texts_is_chosen_by_the_others(platform: Platform, ada: Person, ben: Person) -> None:
+    slug = platform.moot(ada, ben, platform.add("cleo"))
+    asked = ada.client.ask(slug, "opine: what shall we drink?", seed=1, kind="open")
+    names = [name for name, _ in ada.client.debate_events(asked["id"])]
+    assert names == ["opened", *["position"] * 6, "done"]
+    told = ada.client.debate(asked["id"])
+    assert (told["kind"], told["verdict"]["rule"]) == ("open", "borda")
+    assert told["verdict"]["answer"] == "As Ada sees it, tea."
+    assert told["text"].startswith("Ranked best: As Ada sees it, tea. (67% of the points, borda)")
+    assert ada.client.set_outcome(asked["id"], "As Ben sees it, tea.")["outcome"] == "As Ben sees it, tea."
+    assert {one["handle"]: one["right"] for one in ada.client.trust(slug)["members"]}[ben.handle] > 0.5
+
+
+def test_of_opinions_none_is_right(platform: Platform, ada: Person, ben: Person) -> None:
+    slug = platform.moot(ada, ben, platform.add("cleo"))
+    told = ada.client.debate_end(ada.client.ask(slug, "opine: what shall we drink?", seed=1, kind="opinion")["id"])
+    assert (told["verdict"]["rule"], told["verdict"]["confidence"]) == ("schulze", None)
+    assert told["text"].startswith("Most would accept: As Ada sees it, tea. (held by 1 of 3, schulze)")
+    assert list(told["verdict"]["distribution"].values()) == pytest.approx([1 / 3] * 3)
+    for form in ("md", "html"):
+        assert "Most would accept: As Ada sees it, tea." in ada.client.transcript(told["id"], form)
+    with pytest.raises(Conflict, match="no right answer"):
+        ada.client.set_outcome(told["id"], "As Ada sees it, tea.")
+    assert ada.client.debate(told["id"])["outcome"] is None
+
+
 def test_the_same_request_is_one_debate(platform: Platform, ada: Person) -> None:
     slug = platform.moot(ada)
     first = ada.client.ask(slug, "solve it", request_id="q1")

@@ -38,6 +38,7 @@ from personal_data.records import (
     MemoryOutbox,
     Position,
     Record,
+    Review,
     Society,
     TrainingRun,
     User,
@@ -108,6 +109,32 @@ def test_a_memory_goes_and_all_that_was_made_from_it(house: House) -> None:
         (verdict,) = house.rows(Verdict, Verdict.debate_id == debate)
         assert verdict.answer == MARK and verdict.dissent == ["noon"]
     assert not house.rows(ErasureMark)
+
+
+def test_what_others_say_of_an_erased_text_does_not_quote_its_key(house: House) -> None:
+    """Of free texts keys are made of their words, and rankings, checks and shares are told by keys."""
+    owned, ids = house.owned, house.ids
+    with house.database.session() as session:
+        debate = session.get_one(Debate, ids["debate"])
+        debate.kind = "opinion"
+        (verdict,) = session.scalars(select(Verdict).where(Verdict.debate_id == debate.id))
+        verdict.distribution = {"7:15": 0.5, "noon": 0.5}
+        mine, noon = session.scalars(
+            select(Hypothesis).where(Hypothesis.debate_id == debate.id).order_by(Hypothesis.key)
+        )
+        mine.supporters = [owned.agent, owned.bens_agent]  # Ben's text was found to say the same
+        bens = {"debate_id": debate.id, "agent_id": owned.bens_agent, "lineage": "m"}
+        session.add(Position(**bens, round=2, status="answered", alternatives=["noon", "7:15"]))
+        session.add(Review(**bens, hypothesis_id=noon.id, verdict="verified", answer="7:15"))
+    house.erase(memory=ids["canary"])
+    (position,) = house.rows(Position, Position.debate_id == ids["debate"], Position.agent_id == owned.agent)
+    (ranking,) = house.rows(Position, Position.debate_id == ids["debate"], Position.round == 2)
+    (check,) = house.rows(Review, Review.debate_id == ids["debate"])
+    (verdict,) = house.rows(Verdict, Verdict.debate_id == ids["debate"])
+    assert ranking.alternatives == ["noon", position.answer_key]
+    assert check.answer == position.answer_key
+    assert verdict.distribution == {position.answer_key: 0.5, "noon": 0.5}
+    assert sorted(row.text for row in house.rows(Hypothesis, Hypothesis.debate_id == ids["debate"])) == [MARK, "noon"]
 
 
 def test_adapters_trained_on_it_are_retired_and_learned_anew_without_it(house: House) -> None:

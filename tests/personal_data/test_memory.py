@@ -251,6 +251,20 @@ def drained(memory: Memory) -> int:
     return sum(iter(memory.drain_outbox, 0))
 
 
+def test_how_near_texts_are_or_that_nobody_knows(database: Database) -> None:
+    index = ChromaIndex("http://127.0.0.1:1")
+    memory = Memory(database, HashingEmbedder(), index)
+    long = "The ladder stands behind the garage. " * 60
+    cosines = memory.likeness(["The boat is green.", "the boat is green", long, "Nobody plays the harp."])
+    assert cosines is not None and cosines.shape == (4, 4)
+    assert cosines.diagonal() == pytest.approx([1.0] * 4)
+    assert cosines[0, 1] == pytest.approx(1.0) and cosines[0, 3] < 0.5
+    assert (cosines == cosines.T).all()
+    alone = memory.likeness([])
+    assert alone is not None and alone.shape == (0, 0)
+    assert Memory(database, AwayEmbedder(), index).likeness(["The boat is green."]) is None
+
+
 def test_an_index_that_lost_everything_is_filled_again_for_everybody(database: Database, chroma_url: str) -> None:
     people = [person(database, "ada"), person(database, "ben")]
     index = ChromaIndex(chroma_url)

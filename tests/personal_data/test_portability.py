@@ -23,7 +23,17 @@ from personal_data.memory import Memory, NewMemory
 from personal_data.portability.export import export
 from personal_data.portability.restore import Restored, restore
 from personal_data.portability.tables import OTHERS, PARTS
-from personal_data.records import AdapterVersion, Agent, ChatMessage, Conversation, Key, Record, Society, new_id
+from personal_data.records import (
+    AdapterVersion,
+    Agent,
+    ChatMessage,
+    Conversation,
+    Key,
+    Position,
+    Record,
+    Society,
+    new_id,
+)
 from personal_data.records import Memory as MemoryRow
 from tests.personal_data.owned import BENS, CANARY, DRAWN, LATER, TURN, Owned, account, furnish
 
@@ -142,6 +152,15 @@ def test_an_archive_tells_all_of_its_owner_and_nothing_of_others(any_database: D
         assert told["bytes"] == len(files[name])
     assert manifest["files"]["memories.jsonl"]["rows"] == 6
     assert set(manifest["files"]) == set(files) - {"manifest.json"}
+
+
+def test_a_ranking_in_another_s_debate_does_not_take_along_what_others_said(home: Owned) -> None:
+    with home.database.session() as session:
+        row = Position(debate_id=home.ids["elsewhere"], round=2, agent_id=home.agent, status="answered", lineage="m")
+        row.alternatives = ["what ben thinks of cleo"]
+        session.add(row)
+    data = b"".join(unpacked(packed(home)).values()).decode("utf-8", "replace")
+    assert row.id in data and "what ben thinks" not in data
 
 
 def test_everything_is_restored_elsewhere(home: Owned, place: Place, tmp_path: Path) -> None:

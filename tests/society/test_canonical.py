@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from society.canonical import answer_key
+from society.canonical import answer_key, key_of
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,11 @@ def test_every_way_to_write_an_integer_is_one_key(value: int) -> None:
 def test_a_key_is_its_own_key(text: str) -> None:
     key = answer_key(text)
     assert answer_key(key) == key
+
+
+def test_a_long_free_text_has_a_bounded_key_that_still_tells_it_apart() -> None:
+    long = "burn wood " * 200
+    assert key_of(f"{long}.", free=True) == key_of(long.upper(), free=True) != key_of(f"{long} twice", free=True)
+    assert len(key_of(long, free=True) or "") < 600 < len(key_of(long, free=False) or "")
+    assert key_of("The Blue Pot.", free=True) == answer_key("The Blue Pot.")
+    assert key_of("...", free=True) is None
