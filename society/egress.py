@@ -27,7 +27,8 @@ _CONTACTS = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4}|(?<![\w
 _ORDERS = re.compile(
     r"(?i)\b(?:ignore|disregard|forget)\b.{0,40}\b(?:instructions?|above|previous|prior|everything|rules?)\b"
     r"|\b(?:vote|answer|choose|say|agree|reply|respond)\b.{0,20}\b(?:for|with|like) (?:me|mine|my|this)\b"
-    r"|\byou (?:must|have to|should|are required to|shall)\b"
+    r"|\byou (?:must|have to|should|are required to|shall)\b.{0,20}"
+    r"\b(?:answer|vote|say|reply|choose|agree|ignore|reveal|respond|accept|rank|prefer|obey)\b"
     r"|\b(?:reveal|disclose|print|repeat|tell (?:us|me)|list|recite|share)\b.{0,60}"
     r"\b(?:memor(?:y|ies)|secrets?|prompt|instructions?|system message|passwords?|private)\b"
     r"|^\s*(?:system|assistant|user)\s*:"

@@ -167,7 +167,8 @@ def test_a_long_statement_is_stored_once_and_remembered_in_pieces(village: Villa
 
 
 def think(agent: PersonalAgent, question: str = "Where is the key?") -> Proposal:
-    return asyncio.run(agent.propose(question, audience="society:moot", params=PARAMS))
+    [proposal] = asyncio.run(agent.propose(question, audience="society:moot", params=[PARAMS]))
+    return proposal
 
 
 def test_private_instructions_stay_out_of_debates(village: Village) -> None:

@@ -126,10 +126,12 @@ def test_what_others_say_of_an_erased_text_does_not_quote_its_key(house: House) 
         bens = {"debate_id": debate.id, "agent_id": owned.bens_agent, "lineage": "m"}
         session.add(Position(**bens, round=2, status="answered", alternatives=["noon", "7:15"]))
         session.add(Review(**bens, hypothesis_id=noon.id, verdict="verified", answer="7:15"))
+        noon_id = noon.id
     house.erase(memory=ids["canary"])
     (position,) = house.rows(Position, Position.debate_id == ids["debate"], Position.agent_id == owned.agent)
     (ranking,) = house.rows(Position, Position.debate_id == ids["debate"], Position.round == 2)
-    (check,) = house.rows(Review, Review.debate_id == ids["debate"])
+    same = Review.hypothesis_id == noon_id, Review.agent_id == owned.bens_agent
+    (check,) = house.rows(Review, Review.debate_id == ids["debate"], *same)
     (verdict,) = house.rows(Verdict, Verdict.debate_id == ids["debate"])
     assert ranking.alternatives == ["noon", position.answer_key]
     assert check.answer == position.answer_key

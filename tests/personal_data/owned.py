@@ -27,6 +27,7 @@ from personal_data.records import (
     MemoryVersion,
     Model,
     Position,
+    Review,
     Rollout,
     TrainingRun,
     User,
@@ -170,7 +171,22 @@ def _debate(owned: Owned) -> None:
                     )
                 )
             for key, whose in (("7:15", owned.agent), ("noon", owned.bens_agent)):
-                session.add(Hypothesis(debate_id=debate.id, key=key, text=key, supporters=[whose], posterior=0.5))
+                held = Hypothesis(debate_id=debate.id, key=key, text=key, supporters=[whose], posterior=0.5)
+                session.add(held)
+                session.flush()
+                checker = owned.agent if whose == owned.bens_agent else owned.bens_agent
+                session.add(
+                    Review(
+                        debate_id=debate.id,
+                        hypothesis_id=held.id,
+                        agent_id=checker,
+                        verdict="refuted",
+                        answer="7:15" if checker == owned.agent else "noon",
+                        argument="I remember it well." if checker == owned.agent else "The clock said so.",
+                        lineage="m",
+                        memory_ids=[ids["canary"]] if checker == owned.agent else ["mem_of_ben"],
+                    )
+                )
             session.add(
                 Verdict(
                     debate_id=debate.id,

@@ -89,6 +89,7 @@ def test_orders_are_seen(text: str) -> None:
         "I do not know.",
         "The instructions say two spoons of sugar.",
         "He must have taken the tram.",
+        "You should insulate the roof first, then you must air the rooms.",
     ],
 )
 def test_what_is_only_said_is_no_order(text: str) -> None:
