@@ -47,7 +47,7 @@ def test_an_agent_is_known_by_its_records_and_its_model_is_missed_when_asked(
         await anext(turn.deltas)
 
     async def think(user: User) -> None:
-        await directory.of_user(user.id).propose("2 + 2?", audience="society:moot", params=SamplingParams())
+        await directory.of_user(user.id).propose("2 + 2?", audience="society:moot", params=[SamplingParams()])
 
     assert [directory.of_user(user.id).identity.lineage for user in people] == ["openai/x", "builtin:nursery"]
     for ask in (chat, think):
