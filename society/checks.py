@@ -1,7 +1,7 @@
-"""What can be checked by calculating: the equations that an argument writes down, and the claim that it ends with.
+"""What can be checked by calculating: the equations that an argument writes down, and questions that are arithmetic.
 
-Door: `checked`. Only arithmetic on decimal numbers is run, by a reader of our own with exact fractions: no code of
-anybody's is executed, nothing is looked up anywhere, and what it costs is bounded by the text's length. A claim that it
+Doors: `checked`, `computed`. Only arithmetic on decimal numbers is run, by a reader of our own with exact fractions: no
+code of anybody's is executed, nothing is looked up anywhere, and what it costs is bounded by the text's length. What it
 cannot read it does not judge. An equation that does not come out refutes the argument that rests on it.
 """
 
@@ -26,6 +26,9 @@ _RIGHT = re.compile(
 )
 """A number with nothing to be calculated behind it, and no work with digits."""
 _OPERATOR = re.compile(r"[\d)%]\s*[-+*/x×·÷−]")
+_ASKED = re.compile(
+    r"(?i)(?:what is|what's|how much is|calculate|compute) ([\d.,+*/x×·÷−()%$€£\s-]+?)\s*(?:=\s*)?[?.]?"
+)
 _TOKEN = re.compile(rf"\s*(?:({_DIGITS})|([-+*/()%]))")
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "x": "*", "$": " ", "€": " ", "£": " "})
 
@@ -45,6 +48,23 @@ def checked(argument: str) -> list[Check]:
     may be off ("0.1*7=0.7000000000000001").
     """
     return list(_checks(argument))
+
+
+def computed(question: str) -> Fraction | None:
+    """The answer of a question that asks for the value of one arithmetic expression and for nothing else, as "What is
+    418 + 275?"; None of every other question, and where it cannot be calculated."""
+    match = _ASKED.fullmatch(" ".join(question[:_LONGEST].split()))
+    if match is None or not _OPERATOR.search(match[1]):
+        return None
+    return _value(match[1])
+
+
+def comes_to(answer: str, value: Fraction) -> bool | None:
+    """Whether an answer is a number of this value, perhaps rounded; None where it is no number."""
+    claimed = _value(answer)
+    if claimed is None:
+        return None
+    return abs(value - claimed) <= max(_unit(answer) / 2, abs(value) * _FLOATING)
 
 
 def _checks(argument: str) -> Iterator[Check]:

@@ -2,8 +2,9 @@
 
 Door: `standing_of`. A member's last position counts; one that left what it held before without a reason that it could
 have seen (a verified hypothesis, or its own one refuted) counts as the one before. A hypothesis is refuted for good
-when every argument for it writes down an equation that does not come out. Of a question without a canonical answer,
-texts that were found to be one count as one, and nothing is refuted: members rank what is left.
+when every argument for it writes down an equation that does not come out, or when it is not what the question itself
+comes to. Of a question without a canonical answer, texts that were found to be one count as one, and nothing is
+refuted: members rank what is left.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sqlalchemy.orm import Session
 from personal_data.records import Debate, Hypothesis, Position, Review
 from society.aggregation.ballot import Ballot, Reviews
 from society.canonical import answer_key
-from society.checks import checked
+from society.checks import checked, comes_to, computed
 from society.merging import checks_of, merged
 from society.state import CLOSED, Status
 
@@ -101,7 +102,7 @@ def standing_of(session: Session, debate: Debate, stage: Stage = SETTLED) -> Sta
         revisions={member: row.adapter_version_id for member, row in held.items()},
         absent={member: row.cause or "error" for member, row in sorted(held.items()) if row.status == "absent"},
         reviews={} if free else _reviewed(session, debate, reviews, _blind(positions)),
-        ruled_out=frozenset() if free else _ruled_out(answered),
+        ruled_out=frozenset() if free else _ruled_out(answered, debate.question),
         calls=sum((row.flags or {}).get("calls", 1) for row in spoken),
         completion_tokens=None if None in tokens else sum(count for count in tokens if count is not None),
         merged=one,
@@ -159,9 +160,15 @@ def _keys(session: Session, debate: Debate) -> dict[str, str]:
     return dict(session.execute(query).tuples().all())
 
 
-def _ruled_out(answered: Mapping[str, Position]) -> frozenset[str]:
+def _ruled_out(answered: Mapping[str, Position], question: str) -> frozenset[str]:
+    """Answers all of whose arguments miscalculate; where the question itself can be calculated, those that are not what
+    it comes to."""
+    value = computed(question)
     sound: dict[str, list[bool]] = defaultdict(list)
     for row in answered.values():
-        if row.answer_key is not None:
-            sound[row.answer_key].append(all(check.passed for check in checked(row.argument or "")))
+        if row.answer_key is None:
+            continue
+        comes = None if value is None else comes_to(row.answer_key, value)
+        calculated = all(check.passed for check in checked(row.argument or ""))
+        sound[row.answer_key].append(calculated if comes is None else comes)
     return frozenset(key for key, arguments in sound.items() if not any(arguments))

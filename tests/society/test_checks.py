@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from society.checks import checked
+from society.checks import checked, comes_to, computed
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,27 @@ def test_nothing_breaks_it(text: str) -> None:
 @pytest.mark.parametrize("piece", ["1+", "(", "1 ", "9", "=1", "1-1=0\n", " ", "=", "1=", "-", "1,000,"])
 def test_endless_texts_end(piece: str) -> None:
     checked(piece * 50_000 + "=1")
+
+
+@pytest.mark.parametrize(
+    ("question", "value"),
+    [
+        ("What is 418 + 275?", 693),
+        ("what's 12 × 3 =", 36),
+        ("Compute (2+3)*4.", 20),
+        ("How much is $1,200 / 8?", 150),
+        ("What is 5?", None),
+        ("What is 12 * 3, and why?", None),
+        ("What is 1 / 0?", None),
+        ("What is the code of hut 4 + 5?", None),
+        ("When is 24-12-2025?", None),
+    ],
+)
+def test_a_question_that_is_nothing_but_arithmetic(question: str, value: int | None) -> None:
+    assert computed(question) == value
+
+
+def test_what_an_answer_comes_to() -> None:
+    third = Fraction(1, 3)
+    assert [comes_to(answer, third) for answer in ("0.33", "0.3333", "0.34", "a third")] == [True, True, False, None]
+    assert comes_to("693", Fraction(693)) is True

@@ -26,7 +26,7 @@ def accepts(session: Session) -> None:
     return None
 
 
-def ask(village: Village, user: User, question: str = "What is 2 + 2?", *, deadline_s: float = 30.0) -> str:
+def ask(village: Village, user: User, question: str = "What is the code?", *, deadline_s: float = 30.0) -> str:
     with village.database.session() as session:
         return open_debate(session, user=user, slug="moot", question=question, deadline_s=deadline_s, seed=1).id
 

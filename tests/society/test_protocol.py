@@ -351,3 +351,20 @@ def test_a_large_society_asks_those_whose_memories_bear_on_the_question(village:
     assert list(bearing) == [people[4].id], "what is private bears on nothing"
     panels = [debated(village, people[0], seed=seed, plan=plan, bearing=bearing)["panel"] for seed in range(3)]
     assert all(panel[:2] == ["ada", "emil"] for panel in panels)
+
+
+def test_a_question_that_can_be_calculated_is_not_decided_by_heads(village: Village) -> None:
+    people = villagers(village, stages("693"), stages("683"), stages("683"), stages("I do not know"))
+    found = debated(village, people[0], "What is 418 + 275?", plan={"rounds": 0})
+    assert (found["verdict"]["answer_key"], found["verdict"]["stopped"]) == ("693", "nothing is contested")
+    assert {row["key"]: row["status"] for row in found["hypotheses"]} == {"693": "open", "683": "refuted"}
+    with village.database.reading() as session:
+        learnt = Learning().of(session, session.get_one(Debate, found["id"]).society_id, until=2e12)
+    assert learnt.resolved == 1
+    assert learnt.trust(village.agent_id(people[0])) > 0.5 > learnt.trust(village.agent_id(people[1]))
+
+
+def test_nobody_right_of_what_can_be_calculated_is_said_so(village: Village) -> None:
+    people = villagers(village, stages("683"), stages("683"))
+    found = debated(village, people[0], "Calculate 418 + 275.", plan={"rounds": 0})
+    assert (found["verdict"]["answer"], found["verdict"]["none_of_these"]) == (None, 1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -16,7 +15,7 @@ from society.aggregation.ballot import Ballot, Posterior, Resolved
 from society.canonical import answer_key
 
 ROOT = Path(__file__).resolve().parents[3]
-PLACES = [Path(os.environ.get("FOLKMOOT_SHARED", ROOT.parent / "shared")), ROOT / "shared"]
+PLACES = [ROOT.parent / "shared", ROOT / "shared"]
 MODELS = ("175b_finetuning", "175b_verification", "6b_finetuning", "6b_verification")
 
 
@@ -25,7 +24,7 @@ def gsm8k(clones: int = 0) -> list[Resolved]:
     found = [place / "data" / "gsm8k-4-models.jsonl" for place in PLACES]
     path = next((path for path in found if path.exists()), None)
     if path is None:
-        pytest.skip("shared/data/gsm8k-4-models.jsonl is not there; FOLKMOOT_SHARED may name the folder")
+        pytest.skip("shared/data/gsm8k-4-models.jsonl is not there, beside this folder or in it")
     return [with_clones(resolved, "6b_finetuning", clones) for resolved in _released(path)]
 
 
