@@ -208,9 +208,7 @@ def _add_societies(commands: Commands) -> None:
     debate.add_argument("society")
     debate.add_argument("question")
     debate.add_argument("--seed", type=int)
-    debate.add_argument("--rounds", type=int, choices=(0, 1, 2), help="of talk after the blind one")
-    debate.add_argument("--samples", type=int, help="so many times each member thinks")
-    debate.add_argument("--thrifty", action="store_true", default=None, help="ask no more than may change the answer")
+    _add_plan(debate)
     debate.add_argument(
         "--kind",
         choices=("closed", "open", "opinion"),
@@ -218,8 +216,26 @@ def _add_societies(commands: Commands) -> None:
     )
     debate.add_argument("--topic", help="what trust is learnt apart for")
     debate.add_argument("--save", type=Path, metavar="FILE", help="the transcript, as .json, .md or .html")
+    plan = _command(actions, "plan", "debating:plan", "how your society debates where a question does not say")
+    plan.add_argument("slug")
+    _add_plan(plan)
+    plan.add_argument("--panel-size", type=int, help="seats, for those that it trusts most")
+    role = _command(actions, "role", "debating:role", "let a member be asked, or only look on")
+    role.add_argument("slug")
+    role.add_argument("handle")
+    role.add_argument("role", choices=("member", "observer"))
+    seat = _command(actions, "seat", "debating:seat", "whether your agent looks into what you share there")
+    seat.add_argument("slug")
+    seat.add_argument("memories", choices=("on", "off"))
     trust = _command(actions, "trust", "debating:trust", "whom a society trusts, and by which rule it decides")
     trust.add_argument("slug")
+
+
+def _add_plan(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--rounds", type=int, choices=(0, 1, 2), help="of talk after the blind one")
+    command.add_argument("--samples", type=int, help="so many times each member thinks")
+    thrifty = argparse.BooleanOptionalAction
+    command.add_argument("--thrifty", action=thrifty, help="ask no more than may change the answer")
 
 
 def _add_learning(commands: Commands) -> None:

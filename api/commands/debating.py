@@ -56,7 +56,6 @@ def listing(arguments: Namespace) -> None:
 def debate(arguments: Namespace) -> int:
     """Ask a society, show who has answered while it thinks, then its report; 1 when the debate failed."""
     form = _form(arguments.save)
-    plan = {name: getattr(arguments, name) for name in ("rounds", "samples", "thrifty")}
     with connect(arguments) as client:
         asked = client.ask(
             arguments.society,
@@ -64,7 +63,7 @@ def debate(arguments: Namespace) -> int:
             seed=arguments.seed,
             kind=arguments.kind,
             topic=arguments.topic,
-            plan={name: value for name, value in plan.items() if value is not None} or None,
+            plan=_plan(arguments) or None,
         )
         for name, data in client.debate_events(asked["id"]):
             if not arguments.json:
@@ -76,6 +75,37 @@ def debate(arguments: Namespace) -> int:
         raise BackendError(f"the debate {report['id']} {report['state']}: {report['error']}")
     show(arguments, report, f"\n{report['text']}\n\n{_who_said_what(report)}")
     return 0 if report["state"] == "done" else 1
+
+
+def plan(arguments: Namespace) -> None:
+    """Say how a society of one's own debates, and show it."""
+    wanted = _plan(arguments)
+    if arguments.panel_size is not None:
+        wanted["panel_size"] = arguments.panel_size
+    with connect(arguments) as client:
+        society = client.change_society(arguments.slug, **wanted)
+    told = society["plan"]
+    show(arguments, told, "\n".join(f"  {name.replace('_', ' ')}: {value}" for name, value in told.items()))
+
+
+def role(arguments: Namespace) -> None:
+    """Let a member be asked, or only look on."""
+    with connect(arguments) as client:
+        member = client.give_role(arguments.slug, arguments.handle, arguments.role)
+    show(arguments, member, f"{member['handle']}: {member['role']}")
+
+
+def seat(arguments: Namespace) -> None:
+    """Let one's agent look into what one shares with a society, or not."""
+    with connect(arguments) as client:
+        client.set_seat(arguments.slug, shares_memories=arguments.memories == "on")
+    looks = "looks into what you share with it" if arguments.memories == "on" else "answers by what it knows alone"
+    show(arguments, {"ok": True}, f"in {arguments.slug} your agent {looks}")
+
+
+def _plan(arguments: Namespace) -> dict[str, Any]:
+    told = {name: getattr(arguments, name) for name in ("rounds", "samples", "thrifty")}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def trust(arguments: Namespace) -> None:
