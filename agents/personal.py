@@ -32,8 +32,9 @@ from agents.prompts import (
 )
 from personal_data.embedding import Vectors
 from personal_data.errors import FolkmootError, InvalidInput, RequestRefused
-from personal_data.memory import Hit, Memory, NewMemory, pieces
+from personal_data.memory import Memory, NewMemory, pieces
 from personal_data.profile import Preference
+from personal_data.recall import Hit
 
 
 @dataclass(frozen=True, slots=True)
