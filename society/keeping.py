@@ -80,8 +80,13 @@ def _clear(room: Room, row: Position | Review, agent: PersonalAgent, shown: Sequ
     """What is about to be stored is about to be read by others."""
     own = isinstance(row, Position) or room.debate.kind == CLOSED  # or else it names what another one wrote
     texts = [text for text in (row.argument, row.answer if own else None) if text]
-    egress = Egress(agent.hidden_near("\n".join(texts), room.audience), [room.debate.question, *shown])
+    also = list(row.alternatives or ()) if isinstance(row, Position) and row.round == 0 else []
+    egress = Egress(agent.hidden_near("\n".join([*texts, *also]), room.audience), [room.debate.question, *shown])
     held: Counter[str] = Counter()
+    for key in also:  # what else a member thought of, in its own words
+        held += egress.cleared(key).held_back
+    if also and isinstance(row, Position):
+        row.alternatives = [key for key in also if not egress.cleared(key).held_back]
     if row.argument:
         argument = egress.cleared(row.argument)
         row.argument, held = argument.text, held + argument.held_back

@@ -178,6 +178,18 @@ def test_what_an_adapter_learnt_by_heart_does_not_leave(village: Village) -> Non
     assert "sailors every single" not in others
 
 
+def test_nor_does_it_leave_as_something_else_that_was_thought_of(village: Village) -> None:
+    secret = "My canary sings the old song about seven brave sailors every single morning."
+    thoughts = iter([f"answer: {secret}", "answer: 4", "answer: 4", "answer: 5"])
+    ada, _ = villagers(village, lambda messages: next(thoughts), says("answer: 4"))
+    village.teach(ada, secret, scope="private")
+    found = debated(village, ada, plan={"samples": 4, "rounds": 0})
+    [first] = [row for row in found["positions"] if row["agent"] == "ada"]
+    assert (first["answer"], first["alternatives"]) == ("4", ["5"])
+    assert first["flags"]["held_back"] == {"memory": 1}
+    assert "sailors" not in str(found)
+
+
 def test_what_the_audience_may_see_may_be_quoted(village: Village) -> None:
     shared = "The code of the hut is written on the inside of the red door."
     ada, *_ = villagers(village, says(f"{shared}\nanswer: red door"), stages("4"))
