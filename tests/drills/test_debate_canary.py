@@ -96,6 +96,7 @@ def test_nothing_private_leaves_a_debate(
         asked = asker.ask(society["slug"], QUESTIONS[number % len(QUESTIONS)], seed=number, plan={"rounds": 2})
         events: list[Any] = list(asker.debate_events(asked["id"]))
         told = asker.debate(asked["id"])
+        assert told["state"] == "done", told["error"]
         assert {row["round"] for row in told["positions"]} == {0, 1} and told["reviews"], (
             "not all rounds were gone through"
         )
