@@ -16,7 +16,7 @@ from training import ledger
 
 KIND = "improve"
 KINDS = ("reflect", KIND)
-"""What one slot brings: what was said is looked in before it is learnt from."""
+"""What one slot brings; they run beside each other."""
 
 
 def due(database: Database, kind: str = KIND) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from agents.messages import well_formed
 from api.client import Client
-from api.commands.session import connect, show
+from api.commands.session import connect, follow, show
 from personal_data.errors import BackendError, InvalidInput
 
 Json = dict[str, Any]
@@ -63,7 +63,7 @@ def _bring(client: Client, path: Path, arguments: Namespace) -> Json:
     options = {"timezone": arguments.timezone, "date_order": arguments.date_order}
     with _opened(path) as (name, content):
         begun = client.upload(name, content, **options)
-    looked = _watch(client, begun["id"], arguments)
+    looked = follow(arguments, client.watch_import(begun["id"]))
     if not arguments.json:
         _show(looked)
     if looked["state"] == "failed" or arguments.dry_run:
@@ -74,7 +74,7 @@ def _bring(client: Client, path: Path, arguments: Namespace) -> Json:
         client.undo_import(begun["id"])
         return looked
     client.run_import(begun["id"], me=me, scope=arguments.scope, **options)
-    done = _watch(client, begun["id"], arguments)
+    done = follow(arguments, client.watch_import(begun["id"]))
     if not arguments.json:
         _show(done)
         if done["state"] == "done":
@@ -103,28 +103,6 @@ def _pack(folder: Path, target: BinaryIO) -> None:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.is_symlink():
                 archive.write(path, well_formed(path.relative_to(folder).as_posix()))
-
-
-def _watch(client: Client, import_id: str, arguments: Namespace) -> Json:
-    """Follow it until it waits or has ended, with a bar where somebody watches."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
-    watched: Json = {}
-    quiet = arguments.json or not sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bar:
-        task = bar.add_task("waiting for a worker", total=None, note="")
-        for watched in client.watch_import(import_id):
-            if progress := watched["progress"]:
-                bar.update(
-                    task,
-                    description=progress["stage"],
-                    completed=progress["done"],
-                    total=progress["total"],
-                    note=progress["note"],
-                )
-    return watched
 
 
 def _who(looked: Json, arguments: Namespace) -> list[str]:

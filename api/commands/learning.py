@@ -9,7 +9,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from api.commands.session import connect, follow, last, show
+from api.commands.session import connect, follow, show
 from personal_data.errors import BackendError, InvalidInput
 
 Json = dict[str, Any]
@@ -27,7 +27,7 @@ def improve(arguments: Namespace) -> int:
         if arguments.no_wait:
             show(arguments, job, f"{job['id']} is {job['state']}")
             return 0
-        job = (last if arguments.json else follow)(client.watch_improvement(job["id"]))
+        job = follow(arguments, client.watch_improvement(job["id"]))
     if arguments.json:
         show(arguments, job, "")
     elif job["state"] != "done":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from api.commands.session import connect, follow, last, show
+from api.commands.session import connect, follow, show
 from personal_data.errors import BackendError
 
 
@@ -21,7 +21,7 @@ def reflect(arguments: Namespace) -> int:
         if arguments.no_wait:
             show(arguments, job, f"{job['id']} is {job['state']}")
             return 0
-        job = (last if arguments.json else follow)(client.watch_reflection(job["id"]))
+        job = follow(arguments, client.watch_reflection(job["id"]))
         added = {row["id"]: row for row in client.memories(limit=500)} if not arguments.json else {}
     if arguments.json:
         show(arguments, job, "")

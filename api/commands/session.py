@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from argparse import Namespace
-from collections import deque
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -70,17 +70,18 @@ def show(arguments: Namespace, data: Any, text: str) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=False) if arguments.json else text)
 
 
-def follow(jobs: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Draw how far a job of the ledger is, each time that it is read; as it was the last time."""
+def follow(arguments: Namespace, jobs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Read a job of the ledger until it waits or has ended, with a bar where somebody watches; as it was at last."""
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
     job: dict[str, Any] = {}
-    with Progress(*columns) as bar:
+    quiet = arguments.json or not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bar:
         task = bar.add_task("waiting for a worker", total=None, note="")
         for job in jobs:
-            progress = job["progress"]
-            if progress:
+            if progress := job["progress"]:
                 bar.update(
                     task,
                     description=progress["stage"],
@@ -88,12 +89,6 @@ def follow(jobs: Iterable[dict[str, Any]]) -> dict[str, Any]:
                     total=progress["total"],
                     note=progress["note"],
                 )
-    return job
-
-
-def last(jobs: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """A job as it was the last time that it was read."""
-    (job,) = deque(jobs, maxlen=1)
     return job
 
 
