@@ -68,7 +68,7 @@ DEBATES = {
     Ask("What is 418 + 275?", "693"): "a checkable question: everybody thinks for themselves",
     Ask("Where is Ben's ladder?", "behind the garage"): "only Ben knows, and he has shared it with this society",
 }
-ENVIRONMENT = {"name": "order", "difficulty": 2, "reward": "blind"}
+ENVIRONMENT = {"name": "order", "difficulty": 3, "reward": "blind", "steps": 40}
 AFTERWARDS = (
     Ask("When is my dentist appointment?", "Thursday. :)"),
     Ask("What does my grandmother play?", "cello. :)"),
@@ -269,10 +269,10 @@ def _gate(show: Transcript, stage: Json) -> None:
     colour = {"published": "green", "refused": "red"}.get(stage["decision"], "yellow")
     show.print(f"  [bold]{stage['stage']}[/bold]: [{colour}]{stage['decision']}[/{colour}]")
     gate = stage["gate"] or {}
-    if (gap := gate.get("gap")) is not None:
+    for level, gap in gate.get("gaps", {}).items():
         show.print(
-            f"    thinking longer against answering at once: {gap['slow_right']:.2f} against {gap['fast_right']:.2f}"
-            f" (n={gap['n']})"
+            f"    level {level}, thinking longer against answering at once: {gap['slow_right']:.2f} against "
+            f"{gap['fast_right']:.2f} (n={gap['n']})"
         )
     if (nearer := gate.get("nearer_to_chosen")) is not None:
         before, after = (round(nearer[when] * nearer["n"]) for when in ("before", "after"))

@@ -23,7 +23,7 @@ from training.monitors import Monitors
 from training.optim import StackedAdamW, warmed_up
 from training.rewards.base import Batch, Need, Reward, Rewards, Trainable, score
 from training.rewards.prepare import Reader, prepare
-from training.rollouts import Rollout, Task, TrainablePolicy, sample_groups
+from training.rollouts import Rollout, Task, TaskSource, TrainablePolicy, sample_groups
 
 _NO_SIGNAL = 0.05
 _KL_ROWS = 32
@@ -36,17 +36,17 @@ class GrpoRecipe:
 
     rank: int = 8
     alpha: float = 16.0
-    lr: float = 1e-3
-    steps: int = 40
+    lr: float = 2e-3
+    steps: int = 160
     prompts: int = 24
     group: int = 8
     passes: int = 1
     temperature: float = 1.0
-    max_tokens: int = 12
+    max_tokens: int = 16
     clip_low: float = 0.2
     clip_high: float = 0.28
     delta: float | None = 4.0
-    kl_beta: float = 0.0
+    kl_beta: float = 0.02
     kl_limit: float = 1.0
     std_floor: float = 0.1
     shaping: float = 0.2
@@ -81,8 +81,8 @@ class Grpo:
     reference: int
     seed: int
 
-    def run(self, tasks: Sequence[Task], on_step: Callable[[int, Step], None]) -> str | None:
-        """Take `recipe.prompts` tasks a step, in order and round again; `on_step(done, step)` hears every step.
+    def run(self, tasks: TaskSource, on_step: Callable[[int, Step], None]) -> str | None:
+        """Take `recipe.prompts` tasks a step; `on_step(done, step)` hears every step before the next tasks are taken.
 
         Returns why it stopped before `recipe.steps`, or None.
 
@@ -91,9 +91,7 @@ class Grpo:
             BackendError: the policy's logits are not finite any more.
         """
         for index in range(self.recipe.steps):
-            first = index * self.recipe.prompts
-            batch = [tasks[place % len(tasks)] for place in range(first, first + self.recipe.prompts)]
-            step, stop = self._step(index, batch)
+            step, stop = self._step(index, tasks.take(self.recipe.prompts))
             on_step(index + 1, step)
             if stop is not None:
                 return stop

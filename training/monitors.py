@@ -25,7 +25,7 @@ class Monitors:
     """Watches one training. Limits are natural-log nats a token and ratios to the mean of the first three steps."""
 
     kl_limit: float = 1.0
-    entropy_floor: float = 0.1
+    entropy_floor: float = 0.02
     shorter: float = 0.5
     longer: float = 1.5
     broken: bool = False

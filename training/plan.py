@@ -2,7 +2,7 @@
 
     {"stages": ["preferences", "environment"], "seed": 7,
      "preferences": {"epochs": 6},
-     "environment": {"name": "order", "difficulty": 1, "reward": "blind", "steps": 40},
+     "environment": {"name": "order", "difficulty": 2, "reward": "blind", "steps": 160},
      "evaluation": {"per_family": 16, "recall": 96}}
 
 Everything is optional. Unknown names are refused with the known ones listed: a typo never trains something else.
@@ -44,10 +44,10 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentPlan:
-    """Which family to practise at which difficulty, and what rewards it."""
+    """Which family to practise, and what rewards it. A difficulty of None follows the agent: half is right."""
 
     name: str = "order"
-    difficulty: int = 1
+    difficulty: int | None = None
     reward: str = "blind"
     recipe: GrpoRecipe = field(default_factory=GrpoRecipe)
 
@@ -108,7 +108,9 @@ def _environment(payload: Mapping[str, Any]) -> EnvironmentPlan:
     wanted = dict(payload)
     plan = EnvironmentPlan()
     name = _choice("environment", wanted.pop("name", plan.name), ENVIRONMENTS)
-    difficulty = _choice("difficulty", wanted.pop("difficulty", plan.difficulty), ENVIRONMENTS[name].difficulties)
+    difficulty = wanted.pop("difficulty", None)
+    if difficulty is not None:
+        _choice("difficulty", difficulty, ENVIRONMENTS[name].difficulties)
     reward = _choice("reward", wanted.pop("reward", plan.reward), sorted(set(REWARDS) - {"shaping"}))
     return EnvironmentPlan(name, difficulty, reward, _with_settings(GrpoRecipe(), wanted, "environment"))
 

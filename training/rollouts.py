@@ -43,6 +43,14 @@ class Task:
     reference: str | None = None
 
 
+class TaskSource(Protocol):
+    """Where a training gets its tasks from."""
+
+    def take(self, count: int) -> Sequence[Task]:
+        """The tasks of the next step."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """One sampled completion of a task; rollouts of equal `group` answer the same task."""

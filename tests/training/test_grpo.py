@@ -22,6 +22,13 @@ from training.rollouts import Rollout, Task, sample_groups
 TASK = Task((Message("user", "0"),), "0")
 
 
+class Again:
+    """The same task for ever."""
+
+    def take(self, count: int) -> list[Task]:
+        return [TASK] * count
+
+
 class Likes:
     """Rewards words as a table says."""
 
@@ -62,7 +69,7 @@ def run(policy: ToyPolicy, reward: Likes | Fine, recipe: GrpoRecipe, lr: float =
         reference=2,
         seed=5,
     )
-    stopped = trainer.run([TASK], lambda done, step: steps.append(step))
+    stopped = trainer.run(Again(), lambda done, step: steps.append(step))
     return steps, stopped
 
 

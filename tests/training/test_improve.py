@@ -233,7 +233,7 @@ def test_where_thinking_longer_gains_nothing_it_skips_and_says_so(tiny_place: Wo
     assert result["decision"] == "skipped"
     assert "thinking longer does not beat answering at once" in result["reasons"][0]
     (run,) = tiny_place.rows(TrainingRun)
-    assert run.gate["gap"]["n"] == 8
+    assert run.gate["gaps"]["1"]["n"] == 8
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_where_thinking_longer_gains_nothing_it_skips_and_says_so(tiny_place: Wo
         ({"stages": ["sleep"]}, "known: preferences, environment"),
         ({"environment": {"name": "chess"}}, "known: add, subtract"),
         ({"environment": {"reward": "applause"}}, "known: blind, endogenous, generative"),
-        ({"environment": {"difficulty": 9}}, "known: 1, 2, 3, 4"),
+        ({"environment": {"name": "add", "difficulty": 9}}, "known: 1, 2, 3, 4"),
         ({"environment": {"stepz": 9}}, "unknown setting of environment 'stepz'"),
         ({"environment": {"steps": 10**9}}, "environment.steps must be within"),
         ({"environment": {"steps": True}}, "environment.steps must be within"),

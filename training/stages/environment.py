@@ -1,21 +1,20 @@
 """The stage that practises a family of tasks: reinforcement learning of direct answers, gated on held-out items.
 
-First it measures what thinking longer gains, because a self-judged reward can only teach that. Training and gap use
+First it measures what thinking longer gains, because a self-judged reward can only teach that. Unless the plan names a
+difficulty, it starts where half of the answers are right and follows the policy from there. Training and gap use
 held-in items, the gate held-out ones, the same for incumbent and candidate.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from agents.messages import SamplingParams
 from training import gate, preference
 from training.grpo import Grpo, Step
 from training.journal import Journal
-from training.judge import BlindJudge, Gap, measure_gap
+from training.judge import BlindJudge
 from training.monitors import Monitors
 from training.optim import StackedAdamW
 from training.plan import EnvironmentPlan
@@ -24,7 +23,7 @@ from training.rewards.base import Reward
 from training.rewards.judging import FrozenJudge
 from training.rewards.prepare import Summarising
 from training.rewards.prime import ProcessModel
-from training.rollouts import Task, at_once_tasks
+from training.rollouts import Task
 from training.stages.bench import (
     INCUMBENT,
     POLICY,
@@ -37,12 +36,14 @@ from training.stages.bench import (
     check_suite,
     judged,
 )
+from training.stages.levels import Levels
 from training.suite import Outcome, measure_tasks
+from training.tasks.curriculum import Curriculum
 from training.tasks.environments import ENVIRONMENTS
 
-_LEARNABLE = (0.02, 0.98)
-_FEWEST = 20
 _SHOWN = 3
+_TELLS_SUCCESS = frozenset({"truth", "blind"})
+"""Rewards whose mean is the share of answers that are right, as far as anybody knows: these lead the difficulty."""
 
 
 def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> StageResult:
@@ -51,20 +52,22 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     tell(0, total, f"{plan.name}: does thinking longer beat answering at once?")
     environment = ENVIRONMENTS[plan.name]
     judge = BlindJudge(bench.policy, environment, slot=START, max_tokens=bench.suite.work_tokens)
-    held = _draw(bench, plan, "gate", recipe.gate_items, held_out=True)
-    gap = _gap(bench, plan, judge)
-    known: dict[str, Any] = {"gap": dataclasses.asdict(gap)}
-    if (reason := _nothing_to_gain(plan, gap, len(held))) is not None:
-        return StageResult("skipped", (reason,), known)
+    levels = Levels(bench, plan, judge)
+    start = levels.start()
+    if isinstance(start, str):
+        return StageResult("skipped", (start,), levels.record())
+    rng = Random(f"train {bench.seed} {plan.name}")
+    curriculum = Curriculum(environment, levels.all, start, rng, levels.opens)
+    judge.expect(curriculum.ahead())
 
     def on_step(done: int, step: Step) -> None:
-        journal.step(step.numbers, step.rollouts, step.rewards, step.advantages)
-        reward = step.numbers[f"reward_{plan.reward}"]
+        difficulty, reward = curriculum.difficulty, step.numbers[f"reward_{plan.reward}"]
+        journal.step(step.numbers | {"difficulty": difficulty}, step.rollouts, step.rewards, step.advantages)
         shown = "none" if reward is None else f"{reward:.2f}"
-        tell(1 + done, total, f"{plan.name}: step {done} of {recipe.steps}, reward {shown}")
+        tell(1 + done, total, f"{plan.name}: step {done} of {recipe.steps}, level {difficulty:.1f}, reward {shown}")
+        curriculum.hear(reward if plan.reward in _TELLS_SUCCESS else None)
+        judge.expect(curriculum.ahead())
 
-    tasks = _draw(bench, plan, "train", recipe.steps * recipe.prompts, held_out=False)
-    judge.expect(tasks)
     monitors = Monitors(kl_limit=recipe.kl_limit)
     trainer = Grpo(
         policy=bench.policy,
@@ -76,15 +79,12 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
         reference=INCUMBENT,
         seed=bench.seed,
     )
-    known["stopped_early"] = stopped = trainer.run(tasks, on_step)
+    stopped = trainer.run(curriculum, on_step)
+    known = levels.record() | {"stopped_early": stopped, "difficulty": [start, curriculum.difficulty]}
     if (reason := broken(bench, monitors, stopped)) is not None:
         return StageResult("refused", (reason,), known)
+    held = levels.held_out(curriculum.visited)
     return _gate(bench, plan, held, known, lambda note: tell(total - 1, total, f"{plan.name}: {note}"))
-
-
-def _draw(bench: Bench, plan: EnvironmentPlan, use: str, count: int, *, held_out: bool) -> list[Task]:
-    rng = Random(f"{use} {bench.seed} {plan.name}")
-    return at_once_tasks(ENVIRONMENTS[plan.name], rng, plan.difficulty, count, held_out=held_out)
 
 
 def _sources(bench: Bench, plan: EnvironmentPlan, judge: BlindJudge) -> registry.Sources:
@@ -104,31 +104,6 @@ def _rewards(plan: EnvironmentPlan, sources: registry.Sources) -> list[tuple[Rew
     weights = {plan.reward: 1.0, "shaping": plan.recipe.shaping}
     weights.setdefault("truth", 0.0)
     return [(registry.build(name, sources), weight) for name, weight in weights.items()]
-
-
-def _gap(bench: Bench, plan: EnvironmentPlan, judge: BlindJudge) -> Gap:
-    return measure_gap(
-        bench.policy,
-        judge,
-        ENVIRONMENTS[plan.name],
-        _draw(bench, plan, "gap", plan.recipe.gap_items, held_out=False),
-        slot=INCUMBENT,
-        fast=SamplingParams(plan.recipe.max_tokens, temperature=1.0, seed=bench.seed),
-        slow=SamplingParams(bench.suite.work_tokens, temperature=1.0, seed=bench.seed),
-    )
-
-
-def _nothing_to_gain(plan: EnvironmentPlan, gap: Gap, held_out: int) -> str | None:
-    """Why this family cannot be learned with this reward, or None."""
-    if held_out < _FEWEST:
-        return f"{plan.name} has {held_out} held-out items at difficulty {plan.difficulty}; the gate needs {_FEWEST}"
-    if plan.reward == "blind" and not gap.positive:
-        return f"{plan.name}: thinking longer does not beat answering at once ({gap}); a judge has nothing to teach"
-    share = gap.fast_agrees if plan.reward == "blind" else gap.fast_right
-    low, high = _LEARNABLE
-    if share is not None and not low <= share <= high:
-        return f"{plan.name}: {share:.0%} of direct answers are rewarded (n={gap.n}); groups would not differ"
-    return None
 
 
 def _gate(

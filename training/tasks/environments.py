@@ -255,7 +255,7 @@ _FAMILIES = (
     _Family("sort_words", _sort_words),
     _Family("reverse", _reverse),
     _Family("count_letter", _count_letter),
-    _Family("order", _order),
+    _Family("order", _order, difficulties=tuple(range(1, 9))),
     _Family("weekday", _weekday),
 )
 
