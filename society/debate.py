@@ -64,7 +64,8 @@ async def run_debate(
     """
     room = await asyncio.to_thread(_open, database, directory, debate_id, learning or Learning(), fence, finish)
     if room.debate.kind == CLOSED:
-        room = replace(room, computed=await computed(room.debate.question))
+        value = await computed(room.debate.question, within_s=room.remaining_s() / 4)
+        room = replace(room, computed=value)
     start: DebateState = {"debate_id": debate_id, "panel": list(room.debate.panel), "asked": 0, "stopped": ""}
     await _graph().ainvoke(start, context=room)
     for fault in room.faults:

@@ -2,7 +2,8 @@
 
 Arithmetic, calendar, code, and quotations of one's own memories: each has its room, which says what it does not judge.
 An argument with a claim that does not hold is refuted with it; where a question comes to one value, every other answer
-is. What cannot be told is never a refutation.
+is. What cannot be told is never a refutation. A debate runs the question's code once when it begins, and what a row
+claims once when it is stored: one process at a time, of a second of CPU each, and none after its deadline.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _LONGEST = 200
 _WITHIN_S = 10.0
 
 
-async def computed(question: str) -> Computed | None:
+async def computed(question: str, *, within_s: float = _WITHIN_S) -> Computed | None:
     """What a question comes to, where it asks for nothing but arithmetic, a date or the result of code."""
     number = arithmetic.computed(question)
     if number is not None:
@@ -31,7 +32,7 @@ async def computed(question: str) -> Computed | None:
     steps = programs.asked(question)
     if steps is None:
         return None
-    *_, result = await _run(steps, asyncio.Lock(), _WITHIN_S)
+    *_, result = await _run(steps, asyncio.Lock(), min(within_s, _WITHIN_S))
     return None if result is None else _of_code(result)
 
 

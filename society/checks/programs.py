@@ -34,7 +34,7 @@ _POOL = ThreadPoolExecutor(2, thread_name_prefix="checks")
 """As many run at once; each debate runs one at a time, so that one that asks for much delays only itself."""
 _COMMAND = (
     sys.executable,
-    *("-s", "-P", "-S"),
+    *("-s", "-P", "-S"),  # -I would not heed the seed of hashes, the only thing in its environment
     "-c",
     "import sys; sys.path.append(sys.argv[1]); from society.checks.sandbox import main; main()",
     str(Path(__file__).resolve().parents[2]),
