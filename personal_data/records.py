@@ -355,7 +355,7 @@ class Position(Record):
     reason: Mapped[str | None] = mapped_column(String(20))
     """Of a later round, why it is what it is: new_evidence, unchanged, or unfounded, which counts as the one before."""
     flags: Mapped[dict[str, Any] | None]
-    """What the guards saw in it: {held_back: n, orders: true}."""
+    """What the guards saw in it: {held_back: n, orders: true}; and `checks`, what a machine made of its claims."""
     cause: Mapped[str | None] = mapped_column(String(32))
     """Why it is absent: timeout, error, refused, budget or parse."""
     lineage: Mapped[str] = mapped_column(String(500))

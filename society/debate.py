@@ -15,7 +15,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -34,6 +34,7 @@ from personal_data.errors import FolkmootError, LeaseLost
 from personal_data.records import Agent, Debate, Member, Society
 from personal_data.sharing import society_scope
 from society import keeping, likeness, rankings, rounds, standing
+from society.checks.checking import computed
 from society.learning import Learned, Learning
 from society.room import Directory, Room
 from society.rounds import AGAIN, BLIND
@@ -62,6 +63,9 @@ async def run_debate(
         LeaseLost: another process has taken the debate over; nothing more was written.
     """
     room = await asyncio.to_thread(_open, database, directory, debate_id, learning or Learning(), fence, finish)
+    if room.debate.kind == CLOSED:
+        value = await computed(room.debate.question, within_s=room.remaining_s() / 4)
+        room = replace(room, computed=value)
     start: DebateState = {"debate_id": debate_id, "panel": list(room.debate.panel), "asked": 0, "stopped": ""}
     await _graph().ainvoke(start, context=room)
     for fault in room.faults:
@@ -95,6 +99,7 @@ def _open(
         closes_at=time.monotonic() + debate.deadline_s,
         fence=fence,
         finish=finish,
+        computed=None,
     )
 
 

@@ -1,7 +1,8 @@
-"""How what a member said becomes a row, once, and through the guard on what leaves it.
+"""How what a member said becomes a row, once, through the guard on what leaves it and with what a machine finds in it.
 
 Doors: `keep`, `is_stored` and `is_reviewed` (a row is also the mark that its calls were made), `mark_absent` and
-`cause_of`. A row, what its member was shown, and the lease's fence are one transaction.
+`cause_of`. A row, what its member was shown, and the lease's fence are one transaction. Checks see what the guard has
+let through and nothing else, and stand in the row: how a debate stands needs no code to be run again.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import select
@@ -20,12 +22,14 @@ from personal_data.errors import BackendError, BackendTimeout, BackendUnavailabl
 from personal_data.records import Memory, Position, Review
 from personal_data.sharing import disclose
 from society.canonical import key_of
+from society.checks.checking import checks_of
 from society.egress import Egress, gives_orders
 from society.room import Room
 from society.state import CLOSED, Cause, ReviewSeat, Seat
 
 _PLACE = ("debate_id", "round", "hypothesis_id", "agent_id")
 """What of a seat is of its row; the rest is for the task."""
+_STORING_S = 0.5
 
 
 def is_stored(room: Room, seat: Seat) -> bool:
@@ -50,10 +54,34 @@ def is_reviewed(room: Room, seat: ReviewSeat) -> bool:
         return session.scalar(query) is not None
 
 
-def keep(room: Room, row: Position | Review, agent: PersonalAgent | None, shown: Sequence[str] = ()) -> None:
+async def keep(room: Room, row: Position | Review, agent: PersonalAgent | None, shown: Sequence[str] = ()) -> None:
     """Store a row once: a member's last answer and its timeout may arrive together, and the first one stands."""
     if agent is not None:
-        _clear(room, row, agent, shown)
+        await asyncio.to_thread(_clear, room, row, agent, shown)
+        if room.debate.kind == CLOSED:
+            await _check(room, row, shown)
+    await asyncio.to_thread(_store, room, row, agent)
+
+
+async def _check(room: Room, row: Position | Review, shown: Sequence[str]) -> None:
+    """Only what says an answer is checked. Time is left to store it."""
+    if row.answer is None:
+        return
+    own = None
+    if isinstance(row, Position) and room.computed is not None and row.answer_key is not None:
+        own = room.computed.check(row.answer_key)
+    claims = await checks_of(
+        row.argument or "",
+        question=room.debate.question,
+        memories=shown,
+        turn=room.checking,
+        within_s=room.remaining_s() - _STORING_S,
+    )
+    checks = [asdict(one) for one in ([own] if own is not None else []) + claims]
+    row.flags = dict(row.flags or {}) | ({"checks": checks} if checks else {})
+
+
+def _store(room: Room, row: Position | Review, agent: PersonalAgent | None) -> None:
     try:
         with room.database.session() as session:
             forgotten = agent is not None and _was_forgotten(session, agent.user_id, row)
@@ -111,6 +139,7 @@ def _withdraw(row: Position | Review) -> None:
     else:
         row.verdict = "absent"
     row.cause, row.answer, row.argument = "error", None, None
+    row.flags = {name: value for name, value in (row.flags or {}).items() if name != "checks"}
 
 
 def _was_forgotten(session: Session, owner_id: str, row: Position | Review) -> bool:
@@ -128,7 +157,7 @@ async def mark_absent(room: Room, seat: Seat | ReviewSeat, error: BaseException)
         row = Review(**told, verdict="absent", cause=cause_of(error), lineage=lineage)
     else:
         row = Position(**told, status="absent", cause=cause_of(error), lineage=lineage)
-    await asyncio.to_thread(keep, room, row, None)
+    await keep(room, row, None)
 
 
 def _place_of(row: Position) -> Seat:

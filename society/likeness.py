@@ -74,7 +74,7 @@ async def liken(room: Room, seat: LikenessSeat) -> None:
         flags={"calls": 1, "likeness": seat["likeness"]},
         elapsed_s=time.monotonic() - started,
     )
-    await asyncio.to_thread(keep, room, row, agent, (first, second))
+    await keep(room, row, agent, (first, second))
 
 
 def _written(room: Room) -> tuple[Standing, dict[str, str]]:

@@ -100,7 +100,7 @@ async def rank(room: Room, seat: RankingSeat) -> None:
         row.alternatives = [*([] if first is None else [first]), *chain(keys, beats)]
     row.elapsed_s = time.monotonic() - started
     shown = [text for one in heard for text in one.shown]
-    await asyncio.to_thread(keep, room, row, agent, [*shown, *(standing.wording[key] for key in keys)])
+    await keep(room, row, agent, [*shown, *(standing.wording[key] for key in keys)])
 
 
 def chain(keys: Sequence[str], beats: set[tuple[str, str]]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from personal_data.records import Agent, Debate, Hypothesis, Position, Review, Verdict
-from society.standing import merged_of
+from society.standing import checks_in, merged_of
 from society.state import CLOSED, OPINION, Plan
 
 
@@ -27,6 +27,9 @@ def report(session: Session, debate: Debate) -> dict[str, Any]:
     votes = [position.answer_key for position in positions if position.round == 0]
     merged = {} if debate.kind == CLOSED else merged_of(session, debate, votes, reviews)
     keys = {row.id: row.key for row in rows}
+    computed = {
+        position.answer_key or "": one for position in positions for one in checks_in(position) if one["of_question"]
+    }
     return {
         "id": debate.id,
         "question": debate.question,
@@ -42,7 +45,7 @@ def report(session: Session, debate: Debate) -> dict[str, Any]:
         "panel": [handles.get(agent_id, agent_id) for agent_id in debate.panel],
         "positions": [_position(position, handles) for position in positions],
         "reviews": [_review(row, keys, handles) for row in reviews],
-        "hypotheses": [_hypothesis(row, merged, handles) for row in rows],
+        "hypotheses": [_hypothesis(row, merged, computed.get(row.key), handles) for row in rows],
         "verdict": None if verdict is None else _verdict(verdict),
     }
 
@@ -62,6 +65,7 @@ def as_text(debate: dict[str, Any]) -> str:
     else:
         lines.append(conclusion(debate))
     lines += [_line(debate, hypothesis) for hypothesis in debate["hypotheses"]]
+    lines += [f"  {line}" for line in _found(debate)]
     silent = [
         f"{position['agent']} ({position['cause'] or 'does not know'})"
         for position in debate["positions"]
@@ -103,13 +107,23 @@ def _line(debate: dict[str, Any], hypothesis: dict[str, Any]) -> str:
     return f"  {label} {text!r}{became}: {', '.join(hypothesis['supporters'])}"
 
 
+def _found(debate: dict[str, Any]) -> list[str]:
+    """What a machine found: what the question comes to, and which claims do not hold."""
+    computed = [one["check"] for one in debate["hypotheses"] if one["check"]]
+    lines = [f"by {one['kind']} it comes to {shortened(one['comes_to'])!r}" for one in computed[:1]]
+    failed = [one for row in debate["positions"] for one in row["checks"] if not one["passed"]]
+    return [*lines, *dict.fromkeys(f"does not hold: {one['claim']} ({one['kind']})" for one in failed)]
+
+
 def shortened(text: str, most: int = 100) -> str:
     """The beginning of a text, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def _hypothesis(row: Hypothesis, merged: Mapping[str, str], handles: dict[str, str]) -> dict[str, Any]:
+def _hypothesis(
+    row: Hypothesis, merged: Mapping[str, str], computed: dict[str, Any] | None, handles: dict[str, str]
+) -> dict[str, Any]:
     return {
         "id": row.id,
         "key": row.key,
@@ -118,7 +132,17 @@ def _hypothesis(row: Hypothesis, merged: Mapping[str, str], handles: dict[str, s
         "posterior": row.posterior,
         "status": row.status,
         "merged_into": merged.get(row.key) if row.status == "merged" else None,
+        "check": computed and {"kind": computed["kind"], "comes_to": computed["written"], "passed": computed["passed"]},
     }
+
+
+def _claims(row: Position | Review) -> list[dict[str, Any]]:
+    """What its argument claims that a machine could judge, and whether it holds."""
+    return [
+        {"kind": one["kind"], "claim": one["written"], "passed": one["passed"]}
+        for one in checks_in(row)
+        if not one["of_question"]
+    ]
 
 
 def _review(row: Review, keys: dict[str, str], handles: dict[str, str]) -> dict[str, Any]:
@@ -129,6 +153,7 @@ def _review(row: Review, keys: dict[str, str], handles: dict[str, str]) -> dict[
         "verdict": row.verdict,
         "answer": row.answer,
         "argument": row.argument,
+        "checks": _claims(row),
         "cause": row.cause,
         "lineage": row.lineage,
         "completion_tokens": row.completion_tokens,
@@ -146,10 +171,11 @@ def _position(position: Position, handles: dict[str, str]) -> dict[str, Any]:
         "answer": position.answer,
         "answer_key": position.answer_key,
         "argument": position.argument,
+        "checks": _claims(position),
         "confidence": position.confidence,
         "alternatives": position.alternatives or [],
         "reason": position.reason,
-        "flags": {name: value for name, value in (position.flags or {}).items() if name != "calls"},
+        "flags": {name: value for name, value in (position.flags or {}).items() if name not in ("calls", "checks")},
         "cause": position.cause,
         "lineage": position.lineage,
         "adapter": position.adapter_version_id,

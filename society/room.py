@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 from agents.personal import PersonalAgent
 from personal_data.database import Database
 from personal_data.records import Debate
+from society.checks.computed import Computed
 from society.learning import Learned
 from society.state import Plan
 
@@ -42,6 +44,10 @@ class Room:
     """On the monotonic clock."""
     fence: Callable[[Session], None]
     finish: Callable[[Session], None]
+    computed: Computed | None
+    """What the question itself comes to, where a machine can tell."""
+    checking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a member's code is run: one debate runs one at a time."""
     faults: list[BaseException] = field(default_factory=list)
     """What went wrong on our side while members thought; nothing is aggregated then."""
 

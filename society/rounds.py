@@ -60,7 +60,7 @@ async def think(room: Room, seat: Seat) -> None:
         position, shown = _position(room, seat, agent, [thought]), thought.shown
         position.reason = await asyncio.to_thread(_reason, room, position)
     position.elapsed_s = time.monotonic() - started
-    await asyncio.to_thread(keep, room, position, agent, shown)
+    await keep(room, position, agent, shown)
 
 
 async def review(room: Room, seat: ReviewSeat) -> None:
@@ -92,7 +92,7 @@ async def review(room: Room, seat: ReviewSeat) -> None:
         flags={"calls": found.calls},
         elapsed_s=time.monotonic() - started,
     )
-    await asyncio.to_thread(keep, room, row, agent, found.shown)
+    await keep(room, row, agent, found.shown)
 
 
 def params_of(room: Room, agent: PersonalAgent, number: int) -> SamplingParams:

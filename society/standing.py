@@ -2,9 +2,9 @@
 
 Door: `standing_of`. A member's last position counts; one that left what it held before without a reason that it could
 have seen (a verified hypothesis, or its own one refuted) counts as the one before. A hypothesis is refuted for good
-when every argument for it writes down an equation that does not come out, or when it is not what the question itself
-comes to. Of a question without a canonical answer, texts that were found to be one count as one, and nothing is
-refuted: members rank what is left.
+when every argument for it claims something that a machine finds not to hold, or when it is not what the question itself
+comes to (`checks/`); a review that claims such a thing tells nothing. Of a question without a canonical answer, texts
+that were found to be one count as one, and nothing is refuted: members rank what is left.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -20,7 +20,6 @@ from sqlalchemy.orm import Session
 from personal_data.records import Debate, Hypothesis, Position, Review
 from society.aggregation.ballot import Ballot, Reviews
 from society.canonical import answer_key
-from society.checks import checked, comes_to, computed
 from society.merging import checks_of, merged
 from society.state import CLOSED, Status
 
@@ -49,7 +48,7 @@ class Standing:
     reviews: Mapping[str, Reviews]
     """Answer key → lineages that verified it, and that refuted it."""
     ruled_out: frozenset[str]
-    """Answer keys that calculating has refuted."""
+    """Answer keys that a machine has refuted."""
     calls: int
     completion_tokens: int | None
     merged: Mapping[str, str] = field(default_factory=dict)
@@ -102,7 +101,7 @@ def standing_of(session: Session, debate: Debate, stage: Stage = SETTLED) -> Sta
         revisions={member: row.adapter_version_id for member, row in held.items()},
         absent={member: row.cause or "error" for member, row in sorted(held.items()) if row.status == "absent"},
         reviews={} if free else _reviewed(session, debate, reviews, _blind(positions)),
-        ruled_out=frozenset() if free else _ruled_out(answered, debate.question),
+        ruled_out=frozenset() if free else _ruled_out(answered.values()),
         calls=sum((row.flags or {}).get("calls", 1) for row in spoken),
         completion_tokens=None if None in tokens else sum(count for count in tokens if count is not None),
         merged=one,
@@ -145,11 +144,14 @@ def _reviewed(
     session: Session, debate: Debate, reviews: list[Review], blind: Mapping[str, str | None]
 ) -> dict[str, Reviews]:
     """Counted by lineage: near-clones check alike. Who finds again what they had said in the blind round tells nothing
-    new, be it for the hypothesis or against it: that vote is counted already."""
+    new, be it for the hypothesis or against it: that vote is counted already. Nor does who claims what does not
+    hold."""
     keys = _keys(session, debate)
     said: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for row in reviews:
         if row.answer is not None and answer_key(row.answer) == blind.get(row.agent_id):
+            continue
+        if not _holds(row):
             continue
         said[keys[row.hypothesis_id]][row.verdict].add(row.lineage)
     return {key: Reviews(len(found["verified"]), len(found["refuted"])) for key, found in sorted(said.items())}
@@ -160,15 +162,21 @@ def _keys(session: Session, debate: Debate) -> dict[str, str]:
     return dict(session.execute(query).tuples().all())
 
 
-def _ruled_out(answered: Mapping[str, Position], question: str) -> frozenset[str]:
-    """Answers all of whose arguments miscalculate; where the question itself can be calculated, those that are not what
-    it comes to."""
-    value = computed(question)
+def _ruled_out(answered: Iterable[Position]) -> frozenset[str]:
+    """Answers none of whose arguments holds, or that are not what the question comes to."""
     sound: dict[str, list[bool]] = defaultdict(list)
-    for row in answered.values():
-        if row.answer_key is None:
-            continue
-        comes = None if value is None else comes_to(row.answer_key, value)
-        calculated = all(check.passed for check in checked(row.argument or ""))
-        sound[row.answer_key].append(calculated if comes is None else comes)
+    for row in answered:
+        if row.answer_key is not None:
+            sound[row.answer_key].append(_holds(row))
     return frozenset(key for key, arguments in sound.items() if not any(arguments))
+
+
+def _holds(row: Position | Review) -> bool:
+    """Whether a machine has found nothing against it; where it could tell the answer itself, nothing else counts."""
+    checks = checks_in(row)
+    return all(one["passed"] for one in [one for one in checks if one["of_question"]] or checks)
+
+
+def checks_in(row: Position | Review) -> list[dict[str, Any]]:
+    """What a machine found in it, as it was stored: see `checks.check.Check`."""
+    return list((row.flags or {}).get("checks", ()))

@@ -37,13 +37,13 @@ def markdown(told: Json) -> str:
         if number == 1 and told["reviews"] and told["kind"] == CLOSED:
             lines += ["", "## Cross-examination", ""]
             for row in told["reviews"]:
-                lines += [f"- {row['agent']} on **{_line(row['hypothesis'] or '')}**: {row['verdict']}"]
-                lines += _quoted(row["argument"])
+                lines += [f"- {row['agent']} on **{_line(row['hypothesis'] or '')}**: {row['verdict']}{_tally(row)}"]
+                lines += _quoted(_argued(row))
         if said:
             lines += ["", f"## {title}", ""]
             for row in said:
                 reason = f" ({row['reason'].replace('_', ' ')})" if row["reason"] else ""
-                lines += [f"- {row['agent']}: {_line(_position(row))}{reason}", *_quoted(row["argument"])]
+                lines += [f"- {row['agent']}: {_line(_position(row))}{reason}{_tally(row)}", *_quoted(_argued(row))]
     if told["kind"] != CLOSED:
         lines += _ranked(told)
     return "\n".join(lines) + "\n"
@@ -121,9 +121,28 @@ def _worded(told: Json, key: str | None) -> str:
 
 
 def _became(told: Json, one: Json) -> str:
-    return (
-        str(one["status"]) if one["merged_into"] is None else f"says the same as “{_worded(told, one['merged_into'])}”"
-    )
+    if one["merged_into"] is not None:
+        return f"says the same as “{_worded(told, one['merged_into'])}”"
+    check = one["check"]
+    return str(one["status"]) if check is None else f"{one['status']}, by {check['kind']} {_comes(check)}"
+
+
+def _comes(check: Json) -> str:
+    return "it is so" if check["passed"] else f"it comes to {shortened(check['comes_to'], 60)}"
+
+
+def _tally(row: Json) -> str:
+    """How many of its claims hold, of those that a machine could judge."""
+    checks = row["checks"]
+    return f", {sum(one['passed'] for one in checks)} of {len(checks)} claims hold" if checks else ""
+
+
+def _argued(row: Json) -> str | None:
+    """An argument, and below it what became of its claims."""
+    found = [
+        f"{'holds' if one['passed'] else 'does not hold'} ({one['kind']}): {one['claim']}" for one in row["checks"]
+    ]
+    return "\n".join([row["argument"] or "", "", *found]) if found else row["argument"]
 
 
 def _ended(stopped: str | None) -> str:
@@ -211,13 +230,13 @@ def _said(told: Json) -> str:
     for row in told["positions"]:
         reason = f", {row['reason'].replace('_', ' ')}" if row["reason"] else ""
         said_so = _ranking(told, row) if row["round"] == RANKING else _line(_position(row))
-        title = f"{row['agent']}, {_title(row['round'])}: {said_so}{reason}"
-        said.append((row["at"], _entry(title, row["argument"], row["flags"])))
+        title = f"{row['agent']}, {_title(row['round'])}: {said_so}{reason}{_tally(row)}"
+        said.append((row["at"], _entry(title, _argued(row), row["flags"])))
     for row in told["reviews"]:
-        title = f"{row['agent']} checks “{_line(row['hypothesis'] or '')}”: {row['verdict']}"
+        title = f"{row['agent']} checks “{_line(row['hypothesis'] or '')}”: {row['verdict']}{_tally(row)}"
         if told["kind"] != CLOSED:
             title = _likeness(told, row)
-        said.append((row["at"], _entry(title, row["argument"], {})))
+        said.append((row["at"], _entry(title, _argued(row), {})))
     return "".join(text for _, text in sorted(said, key=lambda one: one[0]))
 
 

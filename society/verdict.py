@@ -18,7 +18,6 @@ from personal_data.records import Debate, Hypothesis, Verdict, now
 from society.aggregation.ballot import Posterior, Reviews
 from society.aggregation.plurality import decision
 from society.aggregation.stopping import needed
-from society.checks import computed
 from society.choice import choose
 from society.learning import resolve
 from society.room import Room
@@ -152,9 +151,8 @@ def conclude(room: Room, panel: Sequence[str], stopped: str) -> None:
         session.add(_verdict(room, panel, standing, decided, stopped))
         debate = session.get_one(Debate, room.debate.id)
         debate.state, debate.finished_at = "done", now()
-        right = computed(debate.question) if debate.kind == CLOSED else None
-        if right is not None and right.denominator == 1:  # a rounded answer has other digits
-            resolve(session, debate, str(right.numerator))
+        if room.computed is not None and room.computed.right is not None:
+            resolve(session, debate, room.computed.right)
         room.finish(session)
 
 

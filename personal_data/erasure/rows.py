@@ -185,14 +185,14 @@ def _empty_positions(session: Session, owner: Owner, erased: Erased, debates: se
     for check in session.scalars(select(Review).where(*checked).with_for_update()):
         if erased.memory_ids.intersection(check.memory_ids) and check.argument != MARK:
             erased.took("reviews", [check.argument or "", check.answer or ""], check.created_at)
-            check.argument, check.answer = MARK, None
+            check.argument, check.answer, check.flags = MARK, None, _without_checks(check)
 
 
 def empty_position(session: Session, erased: Erased, row: Position) -> None:
     """Empty one position, and what a debate made of it alone."""
     if row.argument != MARK:
         erased.took("positions", [row.argument or "", row.answer or ""], row.created_at)
-    old, row.argument = row.answer_key, MARK
+    old, row.argument, row.flags = row.answer_key, MARK, _without_checks(row)
     row.alternatives = None
     _unlearn(session, row)
     if old is None:
@@ -213,6 +213,11 @@ def empty_position(session: Session, erased: Erased, row: Position) -> None:
         told = verdict.distribution
         verdict.distribution = told and {row.answer_key if key == old else key: share for key, share in told.items()}
     _rename(session, row, old, row.answer_key)
+
+
+def _without_checks(row: Position | Review) -> dict[str, Any] | None:
+    """What a machine found in an argument quotes it."""
+    return row.flags and {name: value for name, value in row.flags.items() if name != "checks"}
 
 
 def _is_held(session: Session, row: Position, key: str) -> bool:
@@ -280,8 +285,8 @@ def _quoting(owner: Owner, debates: set[str]) -> list[tuple[Any, tuple[str, ...]
     return [
         (ChatMessage, ("content",), ChatMessage.user_id == owner.user_id),
         (Debate, ("question", "outcome", "error"), Debate.id.in_(debates)),
-        (Position, ("answer", "argument"), Position.debate_id.in_(debates)),
-        (Review, ("answer", "argument"), Review.debate_id.in_(debates)),
+        (Position, ("answer", "argument", "flags"), Position.debate_id.in_(debates)),
+        (Review, ("answer", "argument", "flags"), Review.debate_id.in_(debates)),
         (Hypothesis, ("text",), Hypothesis.debate_id.in_(debates)),
         (Verdict, ("answer",), Verdict.debate_id.in_(debates)),
         (Job, ("payload", "progress", "result", "error"), Job.user_id == owner.user_id),

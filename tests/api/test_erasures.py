@@ -139,6 +139,22 @@ def test_what_others_say_of_an_erased_text_does_not_quote_its_key(house: House) 
     assert sorted(row.text for row in house.rows(Hypothesis, Hypothesis.debate_id == ids["debate"])) == [MARK, "noon"]
 
 
+def test_what_a_machine_found_in_an_argument_goes_with_it(house: House) -> None:
+    """A claim is told in the words of the argument, which may be the memory's."""
+    owned, ids = house.owned, house.ids
+    claim = {"kind": "memory", "written": CANARY, "passed": True, "of_question": False}
+    with house.database.session() as session:
+        for record in (Position, Review):
+            for row in session.scalars(select(record).where(record.debate_id == ids["debate"])):
+                row.flags = {"calls": 1, "checks": [claim]}
+    house.erase(memory=ids["canary"])
+    assert CANARY not in house.stored()
+    flags = {row.agent_id: row.flags for row in house.rows(Position, Position.debate_id == ids["debate"])}
+    assert flags == {owned.agent: {"calls": 1}, owned.bens_agent: {"calls": 1, "checks": [claim | {"written": MARK}]}}
+    reviews = house.rows(Review, Review.debate_id == ids["debate"])
+    assert reviews and all(CANARY not in str(row.flags) for row in reviews)
+
+
 def test_adapters_trained_on_it_are_retired_and_learned_anew_without_it(house: House) -> None:
     owned, ids = house.owned, house.ids
     second = house.rows(AdapterVersion, AdapterVersion.number == 2)[0]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from society.checks import checked, comes_to, computed
+from society.checks.arithmetic import checked, comes_to, computed
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,19 @@
 """What can be checked by calculating: the equations that an argument writes down, and questions that are arithmetic.
 
-Doors: `checked`, `computed`. Only arithmetic on decimal numbers is run, by a reader of our own with exact fractions: no
-code of anybody's is executed, nothing is looked up anywhere, and what it costs is bounded by the text's length. What it
-cannot read it does not judge. An equation that does not come out refutes the argument that rests on it.
+Doors: `checked`, `computed`, `comes_to`, `number`. Only arithmetic on decimal numbers is calculated, by a reader of our
+own with exact fractions; what it costs is bounded by the text's length. What it cannot read it does not judge. An
+equation that does not come out refutes the argument that rests on it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
+
+from society.checks.check import Check
 
 _MOST_EQUATIONS = 64
 _LONGEST = 200
@@ -31,14 +32,6 @@ _ASKED = re.compile(
 )
 _TOKEN = re.compile(rf"\s*(?:({_DIGITS})|([-+*/()%]))")
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "x": "*", "$": " ", "€": " ", "£": " "})
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One equation, as it was written, and whether it comes out."""
-
-    written: str
-    passed: bool
 
 
 def checked(argument: str) -> list[Check]:
@@ -67,6 +60,11 @@ def comes_to(answer: str, value: Fraction) -> bool | None:
     return abs(value - claimed) <= max(_unit(answer) / 2, abs(value) * _FLOATING)
 
 
+def number(text: str) -> Fraction | None:
+    """The value of a plain number, exact; None of every other text."""
+    return Fraction(Decimal(text)) if re.fullmatch(r"-?[0-9]+(?:\.[0-9]+)?", text) else None
+
+
 def _checks(argument: str) -> Iterator[Check]:
     count = 0
     for line in argument.splitlines():
@@ -81,7 +79,7 @@ def _checks(argument: str) -> Iterator[Check]:
             if value is None or claimed is None:
                 continue
             passed = abs(value - claimed) <= max(_unit(right[1]) / 2, abs(value) * _FLOATING)
-            yield Check(f"{left[0].strip()}={right[1].strip()}", passed)
+            yield Check("arithmetic", f"{left[0].strip()}={right[1].strip()}", passed)
             count += 1
             if count == _MOST_EQUATIONS:
                 return
