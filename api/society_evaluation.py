@@ -35,7 +35,7 @@ from personal_data.settings import ModelSettings, Settings, prepare_data_dir
 from society.aggregation.ballot import Ballot, Resolved
 from society.aggregation.log_odds import LogOdds
 from society.aggregation.record import Record
-from society.aggregation.scores import brier, calibration_error
+from society.aggregation.scores import brier, calibration_error, interval
 from society.aggregation.selector import posterior
 from society.aggregation.table import tabulate
 from society.canonical import answer_key
@@ -211,14 +211,6 @@ def _ballot(one: RecordedQuestion, seats: Mapping[str, str]) -> Ballot:
             told = answer_of(one.answers[member])
             votes[handle] = None if told is None else answer_key(told) or None
     return Ballot(votes, topic=one.topic or "general")
-
-
-def interval(values: Sequence[float], *, seed: int = 0) -> tuple[float, float, float]:
-    """Mean and the bootstrap's 95 % interval."""
-    numbers = np.asarray(values, float)
-    drawn = np.random.default_rng(seed).integers(len(numbers), size=(2000, len(numbers)))
-    low, high = np.percentile(numbers[drawn].mean(axis=1), [2.5, 97.5])
-    return float(numbers.mean()), float(low), float(high)
 
 
 def scores(measured: Sequence[Measured]) -> tuple[float, float]:
