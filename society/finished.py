@@ -7,7 +7,7 @@ neither is right or wrong any more.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from personal_data.records import Debate, Position, ResolvedQuestion, Verdict
 from society.rounds import AGAIN, BLIND
+from society.standing import UNFOUNDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,20 @@ class Finished:
     right: str | None
     """The right answer, empty where it is none that can be compared; None: the outcome is not known."""
 
+    def modes(self) -> list[str]:
+        """The answers that most gave in the blind round; none where nobody answered."""
+        held = Counter(key for key in self.blind.values() if key is not None)
+        return [key for key, number in held.items() if number == max(held.values())]
+
+    def held(self, member: str) -> str | None:
+        """What a member holds in the end: a change without a reason that it could have seen counts as none."""
+        again = self.again.get(member)
+        return self.blind.get(member) if again is None or again.reason == UNFOUNDED else again.key
+
 
 def finished(session: Session, condition: ColumnElement[bool], *, most: int) -> list[Finished]:
-    """The newest `most` debates with a verdict that meet a condition on `Debate`, oldest first."""
+    """The newest `most` debates with a verdict that meet a condition on `Debate`, or on the `ResolvedQuestion` that it
+    became where its outcome is known; oldest first."""
     outcome = and_(ResolvedQuestion.society_id == Debate.society_id, ResolvedQuestion.source == Debate.id)
     query = (
         select(Debate.id, Debate.kind, Debate.seed, Verdict, ResolvedQuestion.id, ResolvedQuestion.right)

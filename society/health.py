@@ -134,7 +134,7 @@ def talk(debates: Iterable[Finished]) -> Talk:
     changed, conformed = list[bool](), list[bool]()
     were_right, were_wrong = list[bool](), list[bool]()
     for debate in debates:
-        modes = _modes(debate)
+        modes = debate.modes()
         for member, again in debate.again.items():
             before = debate.blind.get(member)
             if debate.kind != CLOSED or before is None:
@@ -215,16 +215,10 @@ def _best(resolved: Sequence[Finished]) -> _Answers:
 def _majority(resolved: Iterable[Finished]) -> _Answers:
     answers = list[tuple[float | None, float | None]]()
     for one in resolved:
-        modes = _modes(one)
+        modes = one.modes()
         believed = count(Ballot(one.blind), {}, seed=one.seed)
         answers.append(((one.right in modes) / len(modes) if modes else 0.0, believed.confidence))
     return _Answers.of(answers)
-
-
-def _modes(debate: Finished) -> list[str]:
-    """The answers that most gave in the blind round; none where nobody answered."""
-    held = Counter(key for key in debate.blind.values() if key is not None)
-    return [key for key, number in held.items() if number == max(held.values())]
 
 
 def _solvers(debate: Finished) -> list[str]:
