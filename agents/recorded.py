@@ -3,9 +3,11 @@
 Doors: `read_recorded` (a JSONL file), `RecordedBackend` (one member of it, as a `ChatBackend`). A line holds one
 question with its truth and what each member wrote:
 
-    {"question": "...", "truth": "18", "topic": "arithmetic", "answers": {"model-a": "... answer: 18", "model-b": null}}
+    {"question": "...", "truth": "18", "topic": "arithmetic", "answers": {"model-a": "... answer: 18", "model-b": null},
+     "confidences": {"model-a": 0.9}}
 
-`topic` may be left out, and a member too, or be null: it was not asked. Members may also stand in the line itself, as
+`topic` may be left out, and a member too, or be null: it was not asked. `confidences` (0 to 1), which may be left out,
+are what members said of their own answers. Members may also stand in the line itself, as
 objects with a `solution`, beside `ground_truth`: so OpenAI released GSM8K's. The answer of a text is what
 it ends with: `answer:`, `A:`, `####`, a box, or "the answer is".
 """
@@ -15,7 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,12 +38,13 @@ _ENDS = (
 
 @dataclass(frozen=True, slots=True)
 class RecordedQuestion:
-    """A question, what is right, and each member's text."""
+    """A question, what is right, each member's text, and how sure those were of it that said so."""
 
     question: str
     truth: str
     topic: str
     answers: Mapping[str, str]
+    confidences: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_recorded(path: Path) -> list[RecordedQuestion]:
@@ -85,7 +88,16 @@ def _question(line: str, where: str) -> RecordedQuestion:
     if not all(isinstance(text, str | None) for text in answers.values()):
         raise InvalidInput(f"{where}: each answer must be a text, or null")
     texts = {name: text for name, text in answers.items() if text is not None}
-    return RecordedQuestion(question.strip(), answer_of(str(truth)) or str(truth), topic, texts)
+    right = answer_of(str(truth)) or str(truth)
+    return RecordedQuestion(question.strip(), right, topic, texts, _confidences(told.get("confidences", {}), where))
+
+
+def _confidences(told: Any, where: str) -> dict[str, float]:
+    if not isinstance(told, dict) or not all(
+        isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one <= 1 for one in told.values()
+    ):
+        raise InvalidInput(f"{where}: `confidences` must hold a number from 0 to 1 a member")
+    return {member: float(one) for member, one in told.items()}
 
 
 def answer_of(text: str) -> str | None:

@@ -229,6 +229,8 @@ def _add_societies(commands: Commands) -> None:
     seat.add_argument("memories", choices=("on", "off"))
     trust = _command(actions, "trust", "debating:trust", "whom a society trusts, and by which rule it decides")
     trust.add_argument("slug")
+    health = _command(actions, "health", "debating:health", "how a society is doing, by its debates")
+    health.add_argument("slug")
 
 
 def _add_plan(command: argparse.ArgumentParser) -> None:

@@ -319,6 +319,10 @@ class Client:
         """What it has learnt of its members."""
         return self._get(f"/api/societies/{slug}/trust")
 
+    def society_health(self, slug: str) -> Json:
+        """How it is doing, by its finished debates."""
+        return self._get(f"/api/societies/{slug}/health")
+
     def ask(
         self,
         society: str,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, JsonValue
 from api.openai_schemas import Text
 from personal_data.importing import totals
 from personal_data.records import Import, Job, TrainingRun
+from society.health import Drift, Health
 
 Handle = Annotated[str, Field(min_length=1, max_length=63)]
 Scope = Annotated[str, Field(max_length=80)]
@@ -419,6 +420,13 @@ class LearnedOut(Out):
     resolved: int
     measured: dict[str, float]
     members: list[TrustOut]
+
+
+class HealthOut(BaseModel):
+    """How a society is doing, by its finished debates, and what new adapters changed in its members."""
+
+    health: Health
+    drift: list[Drift]
 
 
 class DebateLine(Out):

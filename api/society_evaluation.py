@@ -3,7 +3,8 @@
 `python -m api.society_evaluation FILE` gives every member of a recorded committee (`agents/recorded.py` describes the
 file) an agent, founds a society for each fold, teaches it the outcomes of the other folds, and asks the questions of
 this one as anybody would, over HTTP. Printed beside what the society is worth: the best single member (the best on the
-questions learnt from), the majority with ties by lot, log-odds, and the oracle, who knows when anybody is right.
+questions learnt from), the majority with ties by lot, log-odds, and the oracle, who knows when anybody is right. With
+`--rules` every rule of aggregation is tried on the same folds and answers (`society/aggregation/comparison.py`).
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ from personal_data.database import Database
 from personal_data.errors import FolkmootError, InvalidInput
 from personal_data.settings import ModelSettings, Settings, prepare_data_dir
 from society.aggregation.ballot import Ballot, Resolved
+from society.aggregation.comparison import Compared, compare
 from society.aggregation.log_odds import LogOdds
 from society.aggregation.record import Record
-from society.aggregation.scores import brier, calibration_error
+from society.aggregation.scores import brier, calibration_error, interval
 from society.aggregation.selector import posterior
 from society.aggregation.table import tabulate
 from society.canonical import answer_key
@@ -67,9 +69,7 @@ def evaluate(
 
     `clones`: a member that sits there so many times more, under other names and lineages.
     """
-    questions = read_recorded(path)
-    order = np.random.default_rng(seed).permutation(len(questions))[:most].tolist()
-    questions = [questions[place] for place in order]
+    questions = _drawn(path, seed, most)
     seats = _seats(questions, clones)
     measured: list[Measured] = []
     with TemporaryDirectory() as scratch, _serving(_settings(Path(scratch), path, seats)) as (url, admin_key):
@@ -87,6 +87,24 @@ def evaluate(
                 measured += _compare(asked, reports, learnt, seats)
                 sys.stderr.write(f"  fold {fold + 1} of {FOLDS}: {len(asked)} questions\n")
     return measured
+
+
+def rules(
+    path: Path, *, clones: tuple[str, int] | None = None, seed: int = 0, most: int | None = None
+) -> list[Compared]:
+    """Every rule of aggregation on the folds and answers of `evaluate`, without the API. The plurality with a lineage
+    cap knows clones for what they are; no other rule is told."""
+    questions = _drawn(path, seed, most)
+    seats = _seats(questions, clones)
+    history = [Resolved(_ballot(one, seats), answer_key(one.truth)) for one in questions]
+    return compare(history, fold=[place % FOLDS for place in range(len(history))], lineages=seats)
+
+
+def _drawn(path: Path, seed: int, most: int | None) -> list[RecordedQuestion]:
+    """The questions in the order that folds are made of: the fold of the one at place p is p mod FOLDS."""
+    questions = read_recorded(path)
+    order = np.random.default_rng(seed).permutation(len(questions))[:most].tolist()
+    return [questions[place] for place in order]
 
 
 def _seats(questions: Sequence[RecordedQuestion], clones: tuple[str, int] | None) -> dict[str, str]:
@@ -210,15 +228,8 @@ def _ballot(one: RecordedQuestion, seats: Mapping[str, str]) -> Ballot:
         if member in one.answers:
             told = answer_of(one.answers[member])
             votes[handle] = None if told is None else answer_key(told) or None
-    return Ballot(votes, topic=one.topic or "general")
-
-
-def interval(values: Sequence[float], *, seed: int = 0) -> tuple[float, float, float]:
-    """Mean and the bootstrap's 95 % interval."""
-    numbers = np.asarray(values, float)
-    drawn = np.random.default_rng(seed).integers(len(numbers), size=(2000, len(numbers)))
-    low, high = np.percentile(numbers[drawn].mean(axis=1), [2.5, 97.5])
-    return float(numbers.mean()), float(low), float(high)
+    confidences = {handle: one.confidences[seats[handle]] for handle in votes if seats[handle] in one.confidences}
+    return Ballot(votes, confidences, topic=one.topic or "general")
 
 
 def scores(measured: Sequence[Measured]) -> tuple[float, float]:
@@ -246,25 +257,55 @@ def show(measured: Sequence[Measured]) -> None:
     sys.stdout.write(f"Brier {squared:.3f}, ECE {calibration:.3f}; {calls:.2f} calls a question, {spared:.2f} spared\n")
 
 
+def show_rules(compared: Sequence[Compared]) -> None:
+    """The table of all rules; what those need that could not be tried."""
+    width = max(len(one.rule) for one in compared) + 2
+    sys.stdout.write(f"\n{'the same by rule':{width}}{'n':>6}  {'accuracy (95 %)':24}{'Brier':>7}{'ECE':>7}\n")
+    for one in compared:
+        if one.score is None:
+            sys.stdout.write(f"{one.rule:{width}}needs {one.lacks}\n")
+            continue
+        right = one.score.accuracy
+        accuracy = f"{right.value:.4f} ({right.low:.4f}-{right.high:.4f})"
+        brier_, ece = ("-" if value is None else f"{value:.3f}" for value in (one.score.brier, one.score.ece))
+        sys.stdout.write(f"{one.rule:{width}}{right.of:>6}  {accuracy:24}{brier_:>7}{ece:>7}\n")
+
+
+def _figures(compared: Sequence[Compared]) -> Iterator[str]:
+    for one in compared:
+        name = "society.rule." + "_".join(one.rule.lower().replace(",", "").replace("-", " ").split())
+        if one.score is None:
+            yield f"figure {name}.accuracy none none\n"
+            continue
+        yield f"figure {name}.accuracy {one.score.accuracy.value:.4g} none\n"
+        if one.score.brier is not None:
+            yield f"figure {name}.brier {one.score.brier:.4g} none\nfigure {name}.ece {one.score.ece:.4g} none\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="folkmoot evaluate society", description="Measure a recorded committee.")
     parser.add_argument("file", type=Path, metavar="FILE", help="as agents/recorded.py describes")
     parser.add_argument("--clones", nargs=2, metavar=("MEMBER", "N"), help="seat a member so many times more")
     parser.add_argument("--thrifty", action="store_true", help="stop asking where the others cannot change the answer")
+    parser.add_argument("--rules", action="store_true", help="and what every rule of aggregation would have been worth")
     parser.add_argument("--most", type=int, metavar="N", help="so many questions, by lot")
     options = parser.parse_args()
     logging.getLogger("personal_data").setLevel(logging.ERROR)
     try:
         clones = None if options.clones is None else (options.clones[0], int(options.clones[1]))
+        compared = rules(options.file, clones=clones, most=options.most) if options.rules else []
         measured = evaluate(options.file, clones=clones, thrifty=options.thrifty, most=options.most)
     except (FolkmootError, ValueError) as error:
         sys.stderr.write(f"folkmoot: {error}\n")
         return 1
     show(measured)
+    if compared:
+        show_rules(compared)
     squared, calibration = scores(measured)
     accuracy = sum(one.society for one in measured) / len(measured)
     sys.stdout.write(f"figure society.accuracy {accuracy:.4g} none\n")
     sys.stdout.write(f"figure society.brier {squared:.4g} none\nfigure society.ece {calibration:.4g} none\n")
+    sys.stdout.writelines(_figures(compared))
     return 0
 
 

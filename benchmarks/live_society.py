@@ -23,9 +23,9 @@ from typing import Any
 from api import keys
 from api.client import Client
 from api.demo import own_settings
-from api.society_evaluation import interval
 from api.supervisor import Supervisor
 from benchmarks.figures import Figure, finish, machine
+from society.aggregation.scores import interval
 from society.canonical import answer_key
 from training.nursery.language import Fact, Speech
 from training.tasks.environments import ENVIRONMENTS, draw

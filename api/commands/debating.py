@@ -120,6 +120,66 @@ def trust(arguments: Namespace) -> None:
     show(arguments, found, "\n".join(lines))
 
 
+def health(arguments: Namespace) -> None:
+    """How a society is doing."""
+    with connect(arguments) as client:
+        found = client.society_health(arguments.slug)
+    text = "\n".join([*_measures(found["health"]), *map(_drifted, found["drift"])])
+    show(arguments, found, text + ("\n?: there is nothing yet to measure it from" if "?" in text else ""))
+
+
+def _measures(told: dict[str, Any]) -> list[str]:
+    """Who was right how often, then one line a measure; of a number that was not measured it says so."""
+    talk, variety = told["talk"], told["variety"]
+    lines = [
+        f"{told['debates']:,} debates; the outcome of {told['resolved']:,} is known",
+        f"{'':14}{'n':>6}  {'accuracy (95 %)':24}{'Brier':>7}{'ECE':>7}",
+    ]
+    for name in ("society", "best_member", "majority"):
+        score = told[name]
+        brier, ece = (_number(score[kind], ".3f") for kind in ("brier", "ece"))
+        accuracy = _interval(score["accuracy"], ".1%")
+        lines.append(f"{name.replace('_', ' '):14}{score['accuracy']['of']:>6}  {accuracy:24}{brier:>7}{ece:>7}")
+    rows = {
+        "lead over the best member": _interval(told["lead_over_best"], "+.1%"),
+        "lead over the majority": _interval(told["lead_over_majority"], "+.1%"),
+        "somebody was right": _of(told["oracle"]),
+        "  and was not believed": _of(told["missed"]),
+        "one alone was right": _of(told["single_solver"]),
+        "nobody was right": f"{_of(told['nobody_right'])}; claimed {_number(told['nobody_right_claimed'], '.1%')}",
+        "changed their answer": _of(talk["changed"]),
+        "  to the most given, unfounded": _of(talk["conformed"]),
+        "left the right answer": _of(talk["right_to_wrong"]),
+        "left a wrong one for it": _of(talk["wrong_to_right"]),
+        "lineages heard": _number(variety["lineages"], ".2f"),
+        "independent members": _number(variety["members"], ".2f"),
+        "calls per answer": _number(told["calls_per_answer"], ".1f"),
+        "calls per right answer": _number(told["calls_per_right_answer"], ".1f"),
+        "trust that was heard": _number(told["coverage"], ".1%"),
+        "degraded": _of(told["degraded"]),
+    }
+    return [*lines, *(f"{name:32}{value}" for name, value in rows.items())]
+
+
+def _drifted(drift: dict[str, Any]) -> str:
+    before, now = (_number(drift[name], ".0%") for name in ("before", "now"))
+    return f"{drift['member']} is right {now} with its adapter of now, {before} with the one before"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "?" if value is None else format(value, form)
+
+
+def _interval(told: dict[str, Any], form: str) -> str:
+    if told["value"] is None:
+        return "?"
+    return f"{told['value']:{form}} ({told['low']:{form}} to {told['high']:{form}})"
+
+
+def _of(told: dict[str, Any]) -> str:
+    return "?" if told["value"] is None else f"{_interval(told, '.1%')} of {told['of']:,}"
+
+
 def _form(path: Path | None) -> str | None:
     if path is None:
         return None

@@ -9,6 +9,7 @@ from api.auth import CurrentUser
 from api.schemas import (
     CountOut,
     Done,
+    HealthOut,
     InviteIn,
     LearnedOut,
     MemberOut,
@@ -21,8 +22,11 @@ from api.schemas import (
     TrustOut,
 )
 from api.state import AppState
-from personal_data.records import Member, Society, User, now
+from personal_data.records import Debate, Member, Society, User, now
 from society import learning, membership
+from society.finished import finished
+from society.health import MOST, drifts
+from society.health import health as measured
 from society.learning import Brought
 from society.state import Plan
 
@@ -132,6 +136,19 @@ def trust(slug: str, caller: CurrentUser, state: AppState) -> LearnedOut:
     return LearnedOut(
         rule=found.rule.rule.name, resolved=found.resolved, measured=dict(found.rule.measured), members=members
     )
+
+
+@router.get("/{slug}/health")
+def health(slug: str, caller: CurrentUser, state: AppState) -> HealthOut:
+    """How a society is doing: its accuracy beside its best member's and the majority's, what talk did, how different
+    its members are, what an answer costs. Only those who may ask it may see it; no debate and no answer is named."""
+    with state.database.reading() as session:
+        society = membership.for_asker(session, user_id=caller.user_id, slug=slug)
+        debates = finished(session, Debate.society_id == society.id, most=MOST)
+        learned = state.learning.of(session, society.id, until=now())
+        seats = membership.members_of(session, society.id)
+    members = {agent.id: agent.handle for agent, member in seats if member.state == "accepted"}
+    return HealthOut(health=measured(debates), drift=drifts(learned, members))
 
 
 def _member(handle: str, member: Member) -> MemberOut:

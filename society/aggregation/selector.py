@@ -163,7 +163,7 @@ def _preferred(hit: Mapping[str, Booleans]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _HeldOut:
+class HeldOut:
     """(Q,) The winner's probability, whether it was right, and whether anybody answered; by rules that saw none of
     these questions."""
 
@@ -172,19 +172,19 @@ class _HeldOut:
     answered: Booleans
 
 
-def _cross_validated(table: Table, seed: int, folds: int) -> dict[str, _HeldOut]:
+def _cross_validated(table: Table, seed: int, folds: int) -> dict[str, HeldOut]:
     """What each rule that could be fitted in every fold makes of the questions it was not fitted on."""
-    outcomes: dict[str, list[_HeldOut]] = {}
+    outcomes: dict[str, list[HeldOut]] = {}
     order: list[Integers] = []
     for inside, outside in _folds(table.questions, seed, folds):
         training, held_out = table.part(inside), table.part(outside)
         trust = training.by_member(Record.of(training).right, NEWCOMER)
         order.append(outside)
         for rule in _fitted(training):
-            outcomes.setdefault(rule.name, []).append(_outcome(rule, held_out, trust, seed))
+            outcomes.setdefault(rule.name, []).append(outcome_of(rule, held_out, trust, seed))
     back = np.argsort(np.concatenate(order))
     return {
-        name: _HeldOut(
+        name: HeldOut(
             np.concatenate([fold.probability for fold in rounds])[back],
             np.concatenate([fold.hit for fold in rounds])[back],
             np.concatenate([fold.answered for fold in rounds])[back],
@@ -194,11 +194,12 @@ def _cross_validated(table: Table, seed: int, folds: int) -> dict[str, _HeldOut]
     }
 
 
-def _outcome(rule: Rule, table: Table, trust: Floats, seed: int) -> _HeldOut:
+def outcome_of(rule: Rule, table: Table, trust: Floats, seed: int) -> HeldOut:
+    """What a rule makes of questions that it was not fitted on; ties as in `table.chosen`."""
     beliefs = rule.beliefs(table)
     choice = chosen(table, beliefs, trust, seed)
     probability = np.append(beliefs.probability, 0.0)[choice]  # -1, nobody answered, finds the last one
-    return _HeldOut(probability, hits(table, choice), choice >= 0)
+    return HeldOut(probability, hits(table, choice), choice >= 0)
 
 
 def _folds(count: int, seed: int, folds: int) -> list[tuple[Integers, Integers]]:

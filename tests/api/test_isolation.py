@@ -115,6 +115,7 @@ FOREIGN = {  # these name something of Ada's, in the path or in the body: a stra
     ("PUT", "/api/societies/{slug}/seat"),
     ("POST", "/api/societies/{slug}/outcomes"),
     ("GET", "/api/societies/{slug}/trust"),
+    ("GET", "/api/societies/{slug}/health"),
     ("GET", "/api/improvements/{improvement_id}"),
     ("GET", "/api/reflections/{reflection_id}"),
     ("POST", "/api/reflections/{reflection_id}/cancel"),

@@ -40,12 +40,10 @@ class Preference:
     @property
     def for_gate(self) -> bool:
         """Whether it is kept for the gate: one conversation in four."""
-        group = self.conversation_id or self._said()[0]
-        return hashlib.sha256(group.encode()).digest()[0] % _GATE_IN == 0
+        return is_for_gate(self.conversation_id or self._said()[0])
 
     def _said(self) -> list[str]:
-        said = [" ".join(one.content.casefold().split()) for one in self.messages if one.role == "user"]
-        return said or [""]
+        return [plain(one.content) for one in self.messages if one.role == "user"] or [""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +70,16 @@ class Preferences:
             "feedback": [pair.feedback_id for pair in pairs if pair.feedback_id is not None],
             "memories": list(self.memory_ids),
         }
+
+
+def is_for_gate(group: str) -> bool:
+    """Whether what belongs to a group, as a conversation's id, is kept for the gate: one group in four, always."""
+    return hashlib.sha256(group.encode()).digest()[0] % _GATE_IN == 0
+
+
+def plain(text: str) -> str:
+    """A text without case and spacing: by this two questions are one."""
+    return " ".join(text.casefold().split())
 
 
 def read_preferences(session: Session, user_id: str, *, latest: int = 512) -> Preferences:
