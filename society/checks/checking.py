@@ -21,14 +21,18 @@ _LONGEST = 200
 _WITHIN_S = 10.0
 
 
-async def computed(question: str, *, within_s: float = _WITHIN_S) -> Computed | None:
-    """What a question comes to, where it asks for nothing but arithmetic, a date or the result of code."""
+def calculated(question: str) -> Computed | None:
+    """What a question comes to, where it asks for nothing but arithmetic or a date: no code is run for it."""
     number = arithmetic.computed(question)
     if number is not None:
         return Computed("arithmetic", str(number), number=number)
-    on = dates.computed(question)
-    if on is not None:
-        return on
+    return dates.computed(question)
+
+
+async def computed(question: str, *, within_s: float = _WITHIN_S) -> Computed | None:
+    """What a question comes to, where it asks for nothing but arithmetic, a date or the result of code."""
+    if (known := calculated(question)) is not None:
+        return known
     steps = programs.asked(question)
     if steps is None:
         return None

@@ -36,7 +36,7 @@ from personal_data.records import (
     User,
 )
 from personal_data.sharing import PUBLIC, society_scope
-from society.checks import computed
+from society.checks.checking import calculated
 from society.finished import Finished, finished
 from society.rounds import BLIND
 from society.state import CLOSED
@@ -255,6 +255,6 @@ def _memories(session: Session, user_id: str, parts: Iterable[_Part]) -> dict[st
 
 def _is_borrowed(debate: Finished, agent_id: str, part: _Part) -> bool:
     """Whether the right answer may be something that another member remembers."""
-    if not part.remembering or debate.blind.get(agent_id) == debate.right or computed(part.question) is not None:
+    if not part.remembering or debate.blind.get(agent_id) == debate.right or calculated(part.question) is not None:
         return False
     return not any(key == debate.right and one not in part.remembering for one, key in debate.blind.items())
