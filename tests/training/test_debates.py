@@ -162,18 +162,16 @@ def test_a_task_is_the_question_as_it_was_asked_and_the_right_answer(village: Vi
 
 
 def test_reviews_and_changes_of_a_real_debate_are_credited(village: Village) -> None:
-    """Ada is alone right; Dora does not know but verifies it, and Ben comes over; Cleo stays with what is wrong."""
-    scripts = [
-        stages("7"), stages("4", review="7", again="7"), stages("4"), stages("I do not know", review="7"),
-    ]  # fmt: skip
+    """Ada is alone right; Cleo does not know but verifies it; Ben comes over."""
+    scripts = [stages("7"), stages("4", again="7"), stages("I do not know", review="7")]
     people = villagers(village, *scripts)
     found = debated(village, people[0])
     assert {row["agent"]: row["reason"] for row in found["positions"] if row["round"] == 1}["ben"] == "new_evidence"
     checked = {(row["agent"], row["hypothesis"]): row["verdict"] for row in found["reviews"]}
-    assert checked["dora", "7"] == "verified"
+    assert checked["cleo", "7"] == "verified"
     settle(village, found["id"], "7")
     credits = {person.handle: both(read(village, person))[0].credit for person in people}
-    assert credits == {"ada": 1.0, "ben": 1.0, "cleo": -0.5, "dora": 0.5}
+    assert credits == {"ada": 1.0, "ben": 0.5, "cleo": 0.5}
 
 
 def test_what_code_has_calculated_needs_no_asker(village: Village) -> None:
