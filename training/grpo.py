@@ -24,6 +24,7 @@ from training.optim import StackedAdamW, warmed_up
 from training.rewards.base import Batch, Need, Reward, Rewards, Trainable, score
 from training.rewards.prepare import Reader, prepare
 from training.rollouts import Rollout, Task, TaskSource, TrainablePolicy, sample_groups
+from training.signs import read_signs
 
 _NO_SIGNAL = 0.05
 _KL_ROWS = 32
@@ -109,7 +110,10 @@ class Grpo:
         advantages = advantages_of(scored, weights, recipe, longest=longest)
         numbers = self._describe(batch, scores, advantages)
         numbers["info"] = {name: dict(one.info) for name, one in scored.items() if one.info}
+        signs = read_signs(rollouts, scores, weights, _means(advantages, rollouts), flat=1.0 - numbers["informative"])
+        numbers |= dataclasses.asdict(signs)
         stop = self.monitors.after_rollouts(entropy=numbers["entropy"], length=numbers["length"], kl=numbers["kl"])
+        stop = stop or self.monitors.after_scores(signs)
         if stop is None:
             numbers |= self._learn(batch)
         for _ in range(recipe.passes if stop is None else 0):
@@ -150,7 +154,8 @@ class Grpo:
         value = float(sum(loss.value for loss in losses))
         numbers = {"loss": value, "gradient_norm": float(applied.norms[0])}
         numbers |= {name: fmean(getattr(loss, name) for loss in losses) for name in ("clipped_low", "clipped_high")}
-        return numbers, self.monitors.after_update(value, applied)
+        clipped = numbers["clipped_low"] + numbers["clipped_high"]
+        return numbers, self.monitors.after_update(value, applied, clipped=clipped)
 
     def _loss(self, batch: Batch, rows: Sequence[int], advantages: Tensor) -> PolicyLoss:
         recipe, rollouts = self.recipe, [batch[row] for row in rows]
