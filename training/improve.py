@@ -35,7 +35,7 @@ from training.ledger import Lease
 from training.packing import SharedPromptPolicy
 from training.plan import Plan, read_plan
 from training.preference import encode_pairs
-from training.rewards.registry import LEARNING
+from training.rewards.registry import LEARNING, REWARDS, Makers
 from training.stages import environment, preferences
 from training.stages.bench import INCUMBENT, POLICY, PROCESS, SLOTS, START, Bench, StageResult, Tell
 from training.suite import make_suite
@@ -74,8 +74,10 @@ class _Cycle:
     ended: list[tuple[str, Journal, StageResult]] = field(default_factory=list)
 
 
-def improve(settings: Settings, database: Database, lease: Lease, *, progress: Progress) -> dict[str, Any]:
-    """Run the job and close it; the result is also stored on the job.
+def improve(
+    settings: Settings, database: Database, lease: Lease, *, progress: Progress, rewards: Makers = REWARDS
+) -> dict[str, Any]:
+    """Run the job and close it; the result is also stored on the job. `rewards` makes each known reward.
 
     Having nothing to learn from, or a candidate that the gate refuses, is a result with reasons, not an error.
 
@@ -94,6 +96,7 @@ def improve(settings: Settings, database: Database, lease: Lease, *, progress: P
     plan = read_plan(lease.payload, job_id=lease.job_id)
     progress("loading", 0, 1, "loading the model")
     cycle = _open(settings, database, lease, plan, progress)
+    cycle.bench.rewards = rewards
     for stage in plan.stages:
         _run_stage(cycle, stage)
     return _close(AdapterStore(settings.adapters_dir), cycle)

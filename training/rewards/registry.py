@@ -59,18 +59,23 @@ class _Missing(Exception):
     """A reward's source is None."""
 
 
-def build(name: str, sources: Sources) -> Reward:
-    """The reward called `name`.
+Makers = Mapping[str, Callable[[Sources], Reward]]
+"""How each reward is made, by name."""
+
+
+def build(name: str, sources: Sources, makers: Makers | None = None) -> Reward:
+    """The reward called `name`, of `REWARDS` where no others are given.
 
     Raises:
         InvalidInput: there is none of that name (the message lists those there are), or it needs what nobody prepares
             in this run.
     """
-    if name not in REWARDS:
-        raise InvalidInput(f"unknown reward {name!r}; known: {', '.join(sorted(REWARDS))}", param="reward")
+    makers = REWARDS if makers is None else makers
+    if name not in makers:
+        raise InvalidInput(f"unknown reward {name!r}; known: {', '.join(sorted(makers))}", param="reward")
     told = f"the trainer prepares {', '.join(sorted(sources.prepared))}"
     try:
-        reward = REWARDS[name](sources)
+        reward = makers[name](sources)
     except _Missing as missing:
         raise InvalidInput(f"reward {name!r} needs {missing}; {told}", param="reward") from missing
     if unmet := reward.needs - sources.prepared - _GIVEN:
@@ -91,7 +96,7 @@ def _given(source: _Source | None, need: Need) -> _Source:
 LEARNING = frozenset({"prime"})
 """Those that need an adapter slot of their own."""
 
-REWARDS: Mapping[str, Callable[[Sources], Reward]] = {
+REWARDS: Makers = {
     "truth": lambda sources: Truth(sources.environment),
     "blind": lambda sources: Blind(sources.judge),
     "shaping": lambda _sources: Shaping(),

@@ -11,6 +11,7 @@ from torch import Tensor
 from training.gate import Check, Verdict, kept
 from training.monitors import Monitors
 from training.preference import EncodedPair
+from training.rewards.registry import REWARDS, Makers
 from training.rollouts import TrainablePolicy
 from training.suite import Outcome, Suite
 
@@ -29,7 +30,8 @@ Tell = Callable[[int, int, str], None]
 class Bench:
     """What a stage works with. `baseline` holds the incumbent's answers to the suite, once they were needed.
 
-    `train_pairs` and `gate_pairs` are the owner's preferences on either side of the split.
+    `train_pairs` and `gate_pairs` are the owner's preferences on either side of the split. `rewards` are how rewards
+    are made.
     """
 
     policy: TrainablePolicy
@@ -39,6 +41,7 @@ class Bench:
     baseline: dict[str, Outcome] | None = None
     gate_pairs: list[EncodedPair] = field(default_factory=list)
     train_pairs: list[EncodedPair] = field(default_factory=list)
+    rewards: Makers = field(default_factory=lambda: REWARDS)
 
 
 @dataclass(frozen=True)

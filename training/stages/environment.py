@@ -72,7 +72,7 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     trainer = Grpo(
         policy=bench.policy,
         optimizer=StackedAdamW(bench.parameters, slots=[POLICY], lr=recipe.lr),
-        rewards=_rewards(plan, _sources(bench, plan, judge)),
+        rewards=_rewards(bench, plan, _sources(bench, plan, judge)),
         recipe=recipe,
         monitors=monitors,
         slot=POLICY,
@@ -99,11 +99,11 @@ def _sources(bench: Bench, plan: EnvironmentPlan, judge: BlindJudge) -> registry
     return registry.Sources(ENVIRONMENTS[plan.name], judge, text_judge=writer, preferences=liked, process=process)
 
 
-def _rewards(plan: EnvironmentPlan, sources: registry.Sources) -> list[tuple[Reward, float]]:
+def _rewards(bench: Bench, plan: EnvironmentPlan, sources: registry.Sources) -> list[tuple[Reward, float]]:
     """The reward that teaches, form beside it, and the truth on record even where it teaches nothing."""
     weights = {plan.reward: 1.0, "shaping": plan.recipe.shaping}
     weights.setdefault("truth", 0.0)
-    return [(registry.build(name, sources), weight) for name, weight in weights.items()]
+    return [(registry.build(name, sources, bench.rewards), weight) for name, weight in weights.items()]
 
 
 def _gate(
