@@ -34,17 +34,13 @@ HOSTILE = (
     "\x1b[31mred\x07\0\r\x85\u2028",
     "- [ ] a\n1. b\n> c\n===\n---\n    code",
     "'\"`=/",
+    '"><img src=x onerror=alert(1)>',
+    '" onload="alert(1)',
     "w" * 9000,
     " ",
 )
-texts = st.one_of(
-    st.sampled_from(HOSTILE),
-    st.text(
-        st.one_of(
-            st.sampled_from("`*_{}[]()<>#|~&!\\\"'\n\t-+=.1 \u202e\x1b"), st.characters(exclude_categories=["Cs"])
-        )
-    ),
-)
+_MARKUP = "`*_{}[]()<>#|~&!\\\"'\n\t-+=.1 \u202e\x1b"
+texts = st.text(st.one_of(st.sampled_from(_MARKUP), st.characters(exclude_categories=["Cs"])))
 values = st.lists(st.one_of(st.none(), st.floats(-1e299, 1e299)), min_size=1, max_size=60)
 _TAGS = set(
     re.findall(
@@ -82,7 +78,7 @@ def full_of(text: str) -> Report:
         stage=text, decision=text, reasons=[text], recipe={text: text}, taught_by=text, data_sha256=text,
         learned_from={text: 1}, stopped_early=text, checks=[Check(text, False, None, 1.0, 3, text)],
         gaps=[LevelGap(text, {text: 0.5})], measured={text: [text]}, samples=[{"prompt": text, text: text}],
-        steps=[{"step": 0, text: 1.0, f"reward_{text}": 0.5}], rollouts_stored=1,
+        steps=[{"step": 0, text: 1.0, f"reward_{text}": 0.5, "reward_truth": 0.5}], rollouts_stored=1,
         rollouts=[StepRollouts(0, [scored], [], [scored])],
     )  # fmt: skip
     return whole(told, agent=text, error=text, state="failed")
@@ -107,6 +103,14 @@ def test_a_value_lies_where_the_axes_say() -> None:
     """Axes from 0 to 1 over 148 units of height that end at 204; steps 0..4 over 322 units from 54."""
     (corners,) = points(drawn(panel((0.0, 0.25, 0.5, 0.75, 1.0))))
     assert corners == [(54 + 322 * n / 4, 204 - 148 * n / 4) for n in range(5)]
+
+
+def test_axes_end_at_round_values_and_rounding_moves_none() -> None:
+    assert bounds(panel((0.3, 0.93))) == pytest.approx((0.2, 1.0))
+    assert bounds(panel((-3.7e-9, 0.0037), low=0.0)) == pytest.approx((0.0, 0.004))
+    assert bounds(panel((-0.1, 0.0037), low=0.0)) == pytest.approx((-0.1, 0.05))
+    assert bounds(panel((2.0, 2.0))) == pytest.approx((1.8, 2.2))
+    assert bounds(panel((None,))) == (0.0, 1.0)
 
 
 def test_what_is_missing_is_a_gap_and_never_zero() -> None:
@@ -179,9 +183,19 @@ def test_a_sparkline_shows_the_course_and_its_gaps() -> None:
     assert sparkline(Curve("x", tuple(map(float, range(80))))) == sparkline(Curve("x", tuple(map(float, range(40)))))
 
 
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_hostile_text_is_markup_in_markdown(text: str) -> None:
+    check_markdown(text)
+
+
 @given(texts)
 @settings(deadline=None)
-def test_markdown_holds_no_markup_but_our_own(text: str) -> None:
+def test_no_text_is_markup_in_markdown(text: str) -> None:
+    check_markdown(text)
+
+
+def check_markdown(text: str) -> None:
+    """It holds no markup but our own, and the text as it is."""
     told = full_of(text)
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(markdown(told))
     kinds = {token.type for token in tokens}
@@ -242,9 +256,19 @@ class Read(HTMLParser):
             self.quoted[-1] += data
 
 
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_hostile_text_is_markup_in_the_page(text: str) -> None:
+    check_page(text)
+
+
 @given(texts)
 @settings(deadline=None)
-def test_the_page_holds_no_markup_but_our_own(text: str) -> None:
+def test_no_text_is_markup_in_the_page(text: str) -> None:
+    check_page(text)
+
+
+def check_page(text: str) -> None:
+    """It holds no markup but our own, and the text as it is."""
     told = full_of(text)
     found = Read()
     found.feed(page(told))

@@ -20,6 +20,8 @@ _TICKS = 4
 _DOTTED = 40
 """Up to so many steps every value is a dot that tells its number."""
 _COLOURS = 6
+_NEAR = 1e-3
+"""So much of a tick's distance beyond a round value needs no room of its own: a KL of -1e-9 is rounding."""
 
 Point = tuple[float, float]
 
@@ -61,7 +63,7 @@ def bounds(panel: Panel) -> tuple[float, float]:
         room = abs(high) / 10 if abs(high) > 1e-200 else 1.0
         low, high = low if low == panel.low else low - room, high + room
     apart = _apart(low, high)
-    return math.floor(low / apart + 1e-9) * apart, math.ceil(high / apart - 1e-9) * apart
+    return math.floor(low / apart + _NEAR) * apart, math.ceil(high / apart - _NEAR) * apart
 
 
 def _apart(low: float, high: float) -> float:
