@@ -22,6 +22,11 @@ from personal_data.records import ChatMessage, Feedback, Memory
 _GATE_IN = 4
 
 
+def for_gate(conversation: str) -> bool:
+    """Whether a conversation, by its id or its first words, is kept for the gate: one in four, by a stable hash."""
+    return hashlib.sha256(conversation.encode()).digest()[0] % _GATE_IN == 0
+
+
 @dataclass(frozen=True, slots=True)
 class Preference:
     """To these messages the owner preferred one answer over another."""
@@ -40,8 +45,7 @@ class Preference:
     @property
     def for_gate(self) -> bool:
         """Whether it is kept for the gate: one conversation in four."""
-        group = self.conversation_id or self._said()[0]
-        return hashlib.sha256(group.encode()).digest()[0] % _GATE_IN == 0
+        return for_gate(self.conversation_id or self._said()[0])
 
     def _said(self) -> list[str]:
         said = [" ".join(one.content.casefold().split()) for one in self.messages if one.role == "user"]
