@@ -38,8 +38,8 @@ from training.stages.bench import (
 )
 from training.stages.levels import Levels
 from training.suite import Outcome, measure_tasks
+from training.tasks import families
 from training.tasks.curriculum import Curriculum
-from training.tasks.environments import ENVIRONMENTS
 
 _SHOWN = 3
 _TELLS_SUCCESS = frozenset({"truth", "blind"})
@@ -50,7 +50,7 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     """Measure the gap, train where there is something to gain, then let the gate decide."""
     recipe, total = plan.recipe, plan.recipe.steps + 2
     tell(0, total, f"{plan.name}: does thinking longer beat answering at once?")
-    environment = ENVIRONMENTS[plan.name]
+    environment = families.environment(plan.name)
     judge = BlindJudge(bench.policy, environment, slot=START, max_tokens=bench.suite.work_tokens)
     levels = Levels(bench, plan, judge)
     start = levels.start()
@@ -96,7 +96,9 @@ def _sources(bench: Bench, plan: EnvironmentPlan, judge: BlindJudge) -> registry
     if plan.reward == "human_feedback" and isinstance(bench.policy, Summarising):
         liked = human_feedback.fit(bench.policy, bench.train_pairs, bench.gate_pairs)
     writer = FrozenJudge(bench.policy, slot=START, max_tokens=bench.suite.work_tokens)
-    return registry.Sources(ENVIRONMENTS[plan.name], judge, text_judge=writer, preferences=liked, process=process)
+    return registry.Sources(
+        families.environment(plan.name), judge, text_judge=writer, preferences=liked, process=process
+    )
 
 
 def _rewards(bench: Bench, plan: EnvironmentPlan, sources: registry.Sources) -> list[tuple[Reward, float]]:
