@@ -12,8 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from agents.adapters import Adapter, AdapterStore, read_adapter
+from agents.engine.base import Base
 from personal_data.database import Database
-from personal_data.records import Agent, Model, TrainingRun, User
+from personal_data.records import AdapterVersion, Agent, Model, TrainingRun, User
 from personal_data.settings import BUILTIN_BASE, ModelSettings, Settings, prepare_data_dir
 from training import ledger
 from training.improve import improve
@@ -46,6 +48,15 @@ class Place:
         started = time.perf_counter()
         result = improve(self.settings, self.database, lease, progress=lambda *_: None, rewards=rewards)
         return result, time.perf_counter() - started
+
+    def live_adapter(self, base: Base) -> Adapter | None:
+        """What the agent answers with now; None: the bare base."""
+        with self.database.session() as session:
+            agent = session.get_one(Agent, "ada")
+            live = session.get(AdapterVersion, agent.live_version_id) if agent.live_version_id else None
+        if live is None:
+            return None
+        return read_adapter(AdapterStore(self.settings.adapters_dir).path(live), base_sha256=base.sha256)
 
     def last_steps(self) -> list[dict[str, Any]]:
         """The numbers of every step of the run that began last."""

@@ -46,7 +46,8 @@ class Seeing:
     """The judge not to build: it checks an answer that it is shown, and agrees where its own then equals it."""
 
     name = "group_judge"  # it stands in for that reward in these jobs
-    needs: frozenset[Need] = frozenset({"text_judge"})
+    needs: frozenset[Need] = frozenset()
+    """Said so that nobody tries it out first: an unproven judge of text would not be let near the policy."""
 
     def __init__(self, judge: TextJudge) -> None:
         self._judge = judge

@@ -23,7 +23,7 @@ def page(report: Report) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark"><title>{title}</title><style>{_STYLE}</style></head><body>
+<meta name="color-scheme" content="light dark"><title>{title}</title><style>{STYLE}</style></head><body>
 <h1>{title}</h1><p class="verdict {ended}">{_safe(tables.verdict(report))}</p>{_table(tables.facts(report))}
 {"".join(_stage(stage, report) for stage in report.stages)}
 </body></html>
@@ -109,7 +109,7 @@ def _safe(text: str) -> str:
     return escape(tables.line(text))
 
 
-_STYLE = (
+STYLE = (
     ":root{color-scheme:light dark;--ink:#222;--soft:#6b6760;--paper:#fbfaf7;--sheet:#fff;--line:#e3dfd6;"
     "--good:#2f6f4f;--bad:#b3541e;--c0:#2f6f4f;--c1:#b3541e;--c2:#3b5b92;--c3:#8a3b74;--c4:#7a6a1f;--c5:#555}"
     "@media(prefers-color-scheme:dark){:root{--ink:#e6e2da;--soft:#a29c90;--paper:#191a1b;--sheet:#222426;"

@@ -20,7 +20,7 @@ def environment(name: str) -> Environment:
     """
     if name in ENVIRONMENTS:
         return ENVIRONMENTS[name]
-    if name.removeprefix(gym.PREFIX) in gym.LEVELS and name.startswith(gym.PREFIX):
+    if isinstance(name, str) and name.startswith(gym.PREFIX) and name.removeprefix(gym.PREFIX) in gym.LEVELS:
         return gym.Gym(name.removeprefix(gym.PREFIX))
     known = [*ENVIRONMENTS, *(gym.PREFIX + dataset for dataset in gym.LEVELS)]
     raise InvalidInput(f"unknown environment {name!r}; known: {', '.join(known)}", param="environment")
