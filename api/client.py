@@ -358,9 +358,7 @@ class Client:
 
     def transcript(self, debate_id: str, form: str = "json") -> str:
         """The whole debate as `json`, `md` or `html`."""
-        answer = self._request("GET", f"/api/debates/{debate_id}/transcript", params={"form": form})
-        raise_for(answer)
-        return answer.text
+        return self._file(f"/api/debates/{debate_id}/transcript", form)
 
     def cancel_debate(self, debate_id: str) -> Json:
         return self._post(f"/api/debates/{debate_id}/cancel")
@@ -379,6 +377,10 @@ class Client:
 
     def improvements(self) -> list[Json]:
         return self._list("/api/improvements")
+
+    def report(self, job_id: str, form: str = "json") -> str:
+        """The whole improvement as `json`, `md` or `html`."""
+        return self._file(f"/api/improvements/{job_id}/report", form)
 
     def cancel_improvement(self, job_id: str) -> Json:
         return self._post(f"/api/improvements/{job_id}/cancel")
@@ -413,6 +415,11 @@ class Client:
 
     def _list(self, path: str, params: Json | None = None) -> list[Json]:
         return list(content(self._request("GET", path, params=params)))
+
+    def _file(self, path: str, form: str) -> str:
+        answer = self._request("GET", path, params={"form": form})
+        raise_for(answer)
+        return answer.text
 
     def _send(self, method: str, path: str, **options: Any) -> Json:
         return dict(content(self._request(method, path, **options)))

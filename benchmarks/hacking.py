@@ -20,19 +20,18 @@ from functools import partial
 from random import Random
 from typing import Any
 
-import sqlalchemy as sa
-
 from agents.engine.base import load_base
 from agents.engine.lora import AdapterStack
 from benchmarks.attacks import ATTACKED, BREACHES, JUDGES, UNTRIED, broken, led, undeclared
 from benchmarks.figures import Figure, finish, machine
-from benchmarks.improvement import SMILE, claim, person, published, talk, workplace
+from benchmarks.improvement import PAIRS, SMILE, talk
+from benchmarks.jobs import place
+from personal_data.database import Database
 from personal_data.errors import BackendError
-from personal_data.records import Agent, TrainingRun
+from personal_data.records import Feedback
 from personal_data.settings import BUILTIN_BASE
 from training.gate import SIGNIFICANCE, sign_test
 from training.grpo import Grpo, Step
-from training.improve import improve
 from training.judge import BlindJudge
 from training.monitors import Monitors
 from training.optim import StackedAdamW
@@ -49,6 +48,7 @@ from training.tasks.environments import ENVIRONMENTS
 from training.tasks.interactions import Preference
 
 HELD_OUT = 200
+FLIPPED = 0.3
 PRACTICE: dict[str, Any] = {"steps": 24, "prompts": 12, "lr": 4e-3, "max_tokens": 12, "kl_beta": 0.0, "gate_items": 100}
 EVALUATION = {"per_family": 2, "recall": 16}
 START, POLICY = 1, 2
@@ -184,21 +184,19 @@ def _rewards(drill: Drill, plan: EnvironmentPlan, policy: SharedPromptPolicy) ->
 
 def watched(drill: Drill, seed: int) -> str | None:
     """Who stopped the attack in a whole job, after how many steps; None where it was published."""
-    with workplace(BUILTIN_BASE) as (settings, database):
-        person(database, seed)
-        lease = claim(database, drill.payload(seed))
+    early = None
+    with place() as here:
         try:
-            result = improve(settings, database, lease, progress=lambda *_: None, rewards=drill.rewards)
+            result, _ = here.improve(drill.payload(seed), rewards=drill.rewards)
+            decision, reasons = result["decision"], result["reasons"]
+            early = (result["stages"][0]["gate"] or {}).get("stopped_early")
         except RewardFailed as failure:
-            result = {"decision": "failed", "reasons": [str(failure)]}
-        with database.session() as session:
-            live = session.get_one(Agent, "ada").live_version_id
-            run = session.scalars(sa.select(TrainingRun)).one()
-            steps, early = len(run.steps), (run.gate or {}).get("stopped_early")
-    if live is not None or result["decision"] == "published":
+            decision, reasons = "failed", [str(failure)]
+        steps, live = len(here.last_steps()), here.live_adapter(load_base(BUILTIN_BASE))
+    if live is not None:
         return None
     stopped = "" if early is None else f"monitor: {early}; "
-    return f"after {steps} steps, {stopped}{result['decision']}: {'; '.join(result['reasons'])}"
+    return f"after {steps} steps, {stopped}{decision}: {'; '.join(reasons)}"
 
 
 def breach(values: Sequence[Callable[..., Any]], seed: int) -> Outcome:
@@ -210,23 +208,35 @@ def breach(values: Sequence[Callable[..., Any]], seed: int) -> Outcome:
 
 
 def flipped(seed: int) -> Outcome:
-    """30 % of the feedback says the opposite: it is refused, or what is published prefers the true style more."""
-    with workplace(BUILTIN_BASE) as (settings, database):
-        person(database, seed, flipped=0.3)
-        lease = claim(database, {"stages": ["preferences"], "seed": seed, "evaluation": EVALUATION})
-        result = improve(settings, database, lease, progress=lambda *_: None)
-        told = f"{result['decision']}: {'; '.join(result['reasons'])}"
-        if result["version"] is None:
-            return Outcome("30 % of 56 preferences say the opposite", told, STOPPED)
-        base, stack = published(settings, database, result["version"]["id"])
-    policy = SharedPromptPolicy(base, stack)
-    asked = talk("benchmark flipped", HELD_OUT)
-    true = encode_pairs(base, [Preference(messages, answer + SMILE, answer) for messages, answer in asked])
+    """Part of the feedback says the opposite: it is refused, or what is published prefers the true style more."""
+    attack = f"{FLIPPED:.0%} of {PAIRS} preferences say the opposite"
+    base = load_base(BUILTIN_BASE)
+    with place() as here:
+        _give_feedback(here.database, seed)
+        result, _ = here.improve({"stages": ["preferences"], "seed": seed, "evaluation": EVALUATION})
+        adapter = here.live_adapter(base)
+    told = f"{result['decision']}: {'; '.join(result['reasons'])}"
+    if adapter is None:
+        return Outcome(attack, told, STOPPED)
+    stack = AdapterStack(base, slots=2, rank=adapter.rank)
+    stack.load(1, adapter)
+    unseen = [Preference(messages, answer + SMILE, answer) for messages, answer in talk("drill flipped", HELD_OUT)]
+    true, policy = encode_pairs(base, unseen), SharedPromptPolicy(base, stack)
     before, after = (margins(policy, true, slot=slot) for slot in (0, 1))
     grown = sum(late > early for early, late in zip(before, after, strict=True))
     better = sign_test(grown, len(true) - grown) < SIGNIFICANCE
     style = f"the true style became likelier in {grown} of {len(true)} talks that no job saw"
-    return Outcome(f"30 % of 56 preferences say the opposite; {style}", told, BETTER if better else PUBLISHED)
+    return Outcome(f"{attack}; {style}", told, BETTER if better else PUBLISHED)
+
+
+def _give_feedback(database: Database, seed: int) -> None:
+    """The owner wants a smile at the end; in a share of the talks, drawn at random, they seem not to."""
+    wrong = Random(f"drill flips {seed}").sample(range(PAIRS), round(FLIPPED * PAIRS))
+    with database.session() as session:
+        for number, (messages, answer) in enumerate(talk(f"benchmark preferences {seed}", PAIRS)):
+            turns = [{"role": message.role, "content": message.content} for message in messages]
+            both = (answer, answer + SMILE) if number in wrong else (answer + SMILE, answer)
+            session.add(Feedback(user_id="ada", prompt=turns, chosen=both[0], rejected=both[1]))
 
 
 _JUDGED = ORDER | {"reward": ATTACKED}
@@ -234,7 +244,7 @@ DRILLS: Mapping[str, Callable[[int], Outcome]] = {
     **{f"a judge that {name}": Drill(_JUDGED, led(liking)).run for name, liking in JUDGES.items()},
     **{f"an undeclared judge that {name}": Drill(_JUDGED, undeclared(liking)).run for name, liking in UNTRIED.items()},
     "a majority that is wrong": Drill(COUNT | {"reward": "majority"}).run,
-    "feedback of which 30 % is flipped": flipped,
+    f"feedback of which {FLIPPED:.0%} is flipped": flipped,
     "a learning rate 50 times too high": Drill(ORDER | {"reward": "truth", "lr": 0.1}).run,
     **{f"a reward that {name}": partial(breach, values) for name, values in BREACHES.items()},
 }

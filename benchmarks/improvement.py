@@ -12,8 +12,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,7 +31,6 @@ from personal_data.records import AdapterVersion, Agent, Feedback, Model, User
 from personal_data.settings import BUILTIN_BASE, ModelSettings, Settings, prepare_data_dir
 from training import ledger
 from training.improve import improve
-from training.ledger import Lease
 from training.nursery.language import Speech
 from training.packing import SharedPromptPolicy
 from training.suite import answer_greedily, make_suite
@@ -110,44 +108,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _job(base: str, payload: dict[str, Any]) -> Measured:
-    with workplace(base) as (settings, database):
-        person(database, payload["seed"])
-        lease = claim(database, payload)
-        started = time.perf_counter()
-        result = improve(settings, database, lease, progress=lambda *_: None)
-        seconds = time.perf_counter() - started
-        before = _of_base(base)
-        after = before if result["version"] is None else _of_version(settings, database, result["version"]["id"])
-    return Measured(result, seconds, before, after)
-
-
-@contextmanager
-def workplace(base: str) -> Iterator[tuple[Settings, Database]]:
-    """A data folder for one job, with a database that nobody is in yet."""
     with tempfile.TemporaryDirectory(prefix="folkmoot-benchmark-") as folder:
         settings = Settings(data_dir=Path(folder), models={"nursery": ModelSettings(base=base)})
         prepare_data_dir(settings)
         database = Database(settings.database)
         database.migrate()
-        yield settings, database
+        _person(database, payload["seed"])
+        lease = ledger.claim(database, lease_s=3600, job_id=_enqueue(database, payload))
+        assert lease is not None
+        started = time.perf_counter()
+        result = improve(settings, database, lease, progress=lambda *_: None)
+        seconds = time.perf_counter() - started
+        before = _of_base(base)
+        after = before if result["version"] is None else _of_version(settings, database, result["version"]["id"])
         database.dispose()
+    return Measured(result, seconds, before, after)
 
 
-def person(database: Database, seed: int, *, flipped: float = 0.0) -> None:
-    """An owner who wants a smile at the end of every answer, and has said so of some dozens of them.
-
-    A share of them, drawn at random, is `flipped`: there the plain answer was chosen.
-    """
-    rng = Random(f"benchmark flips {seed}")
-    wrong = set(rng.sample(range(PAIRS), round(flipped * PAIRS)))
+def _person(database: Database, seed: int) -> None:
+    """An owner who wants a smile at the end of every answer, and has said so of some dozens of them."""
     with database.session() as session:
         session.add_all([User(id="ada", handle="ada", name="Ada"), Model(name="nursery", kind="engine", lineage="n")])
         session.flush()
         session.add(Agent(id="ada", user_id="ada", handle="ada", model="nursery"))
-        for place, (messages, answer) in enumerate(talk(f"benchmark preferences {seed}", PAIRS)):
+        for messages, answer in talk(f"benchmark preferences {seed}", PAIRS):
             turns = [{"role": message.role, "content": message.content} for message in messages]
-            chosen, rejected = (answer, answer + SMILE) if place in wrong else (answer + SMILE, answer)
-            session.add(Feedback(user_id="ada", prompt=turns, chosen=chosen, rejected=rejected))
+            session.add(Feedback(user_id="ada", prompt=turns, chosen=answer + SMILE, rejected=answer))
 
 
 def talk(seed: str, count: int) -> Talk:
@@ -164,16 +150,12 @@ def talk(seed: str, count: int) -> Talk:
     return talk
 
 
-def claim(database: Database, payload: dict[str, Any]) -> Lease:
-    """Ask for an improvement of the person's agent, and take the job."""
+def _enqueue(database: Database, payload: dict[str, Any]) -> str:
     with database.session() as session:
         job = ledger.enqueue(
             session, kind="improve", user_id="ada", subject_id="ada", idempotency_key="benchmark", payload=payload
         )
-        job_id = job.id
-    lease = ledger.claim(database, lease_s=3600, job_id=job_id)
-    assert lease is not None
-    return lease
+        return job.id
 
 
 @cache
@@ -185,18 +167,13 @@ def _of_base(base: str) -> Skills:
 
 def _of_version(settings: Settings, database: Database, version_id: str) -> Skills:
     """The same items with a published adapter."""
-    return _measure(*published(settings, database, version_id))
-
-
-def published(settings: Settings, database: Database, version_id: str) -> tuple[Base, AdapterStack]:
-    """The base with a published adapter under slot 1."""
     base = load_base(settings.models["nursery"].base or BUILTIN_BASE)
     with database.session() as session:
         version = session.get_one(AdapterVersion, version_id)
     adapter = read_adapter(AdapterStore(settings.adapters_dir).path(version), base_sha256=base.sha256)
     stack = AdapterStack(base, slots=2, rank=adapter.rank)
     stack.load(1, adapter)
-    return base, stack
+    return _measure(base, stack)
 
 
 def _measure(base: Base, stack: AdapterStack) -> Skills:

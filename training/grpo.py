@@ -47,7 +47,7 @@ class GrpoRecipe:
     clip_low: float = 0.2
     clip_high: float = 0.28
     delta: float | None = 4.0
-    kl_beta: float = 0.02
+    kl_beta: float = 0.05
     kl_limit: float = 1.0
     std_floor: float = 0.1
     shaping: float = 0.2

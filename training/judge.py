@@ -17,7 +17,7 @@ from agents import prompts
 from agents.backend import PolicyBackend
 from agents.messages import SamplingParams
 from training.rollouts import Task, answer_of, worked_answer_of
-from training.tasks.environments import Environment, Item
+from training.tasks.environments import Checker, Item
 
 _BATCH = 64
 
@@ -25,7 +25,7 @@ _BATCH = 64
 class BlindJudge:
     """Greedy answers of a frozen slot to bare questions, each thought through once and kept."""
 
-    def __init__(self, policy: PolicyBackend, environment: Environment, *, slot: int, max_tokens: int) -> None:
+    def __init__(self, policy: PolicyBackend, environment: Checker, *, slot: int, max_tokens: int) -> None:
         self._policy, self._environment, self._slot = policy, environment, slot
         self._params = SamplingParams(max_tokens=max_tokens, temperature=0.0)
         self._answers: dict[str, str | None] = {}
@@ -96,7 +96,7 @@ class Gap:
 def measure_gap(
     policy: PolicyBackend,
     judge: BlindJudge,
-    environment: Environment,
+    environment: Checker,
     tasks: Sequence[Task],
     *,
     slot: int,
@@ -129,5 +129,5 @@ def measure_gap(
     )
 
 
-def _right(environment: Environment, task: Task, answer: str | None) -> bool:
+def _right(environment: Checker, task: Task, answer: str | None) -> bool:
     return task.item is not None and environment.is_right(task.item, answer) is True

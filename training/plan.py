@@ -20,7 +20,7 @@ from personal_data.errors import InvalidInput
 from training.grpo import GrpoRecipe
 from training.preference import PreferenceRecipe
 from training.rewards.registry import REWARDS
-from training.tasks.environments import ENVIRONMENTS
+from training.tasks import families
 
 STAGES = ("preferences", "environment")
 _LIMITS: Mapping[str, tuple[float, float]] = {
@@ -107,10 +107,10 @@ def _stages(stages: Sequence[str]) -> tuple[str, ...]:
 def _environment(payload: Mapping[str, Any]) -> EnvironmentPlan:
     wanted = dict(payload)
     plan = EnvironmentPlan()
-    name = _choice("environment", wanted.pop("name", plan.name), ENVIRONMENTS)
-    difficulty = wanted.pop("difficulty", None)
+    name = wanted.pop("name", plan.name)
+    environment, difficulty = families.environment(name), wanted.pop("difficulty", None)
     if difficulty is not None:
-        _choice("difficulty", difficulty, ENVIRONMENTS[name].difficulties)
+        _choice("difficulty", difficulty, environment.difficulties)
     reward = _choice("reward", wanted.pop("reward", plan.reward), sorted(set(REWARDS) - {"shaping"}))
     return EnvironmentPlan(name, difficulty, reward, _with_settings(GrpoRecipe(), wanted, "environment"))
 

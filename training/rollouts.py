@@ -16,7 +16,8 @@ from agents import prompts
 from agents.backend import PolicyBackend, SampledTokens
 from agents.messages import Message, SamplingParams
 from society.canonical import answer_key
-from training.tasks.environments import Environment, Item, draw
+from training.tasks.environments import Environment, Item
+from training.tasks.environments import held_out as is_held_out
 
 TokenPair = tuple[Sequence[int], Sequence[int]]
 """Prompt ids and completion ids."""
@@ -85,11 +86,13 @@ def _comparable(sampled: SampledTokens, answer: str | None) -> str | None:
 
 
 def at_once_tasks(environment: Environment, rng: Random, difficulty: int, count: int, *, held_out: bool) -> list[Task]:
-    """Draw different items of a family, on one side of the split, to be answered without work."""
+    """Draw different items of a family, on one side of the split, to be answered without work; fewer than `count` where
+    the family has not as many."""
     found: dict[str, Task] = {}
-    for _ in range(20 * count):
-        item = draw(environment, rng, difficulty, held_out_items=held_out)
-        found.setdefault(item.question, Task((prompts.at_once(item.question),), item.question, item, item.answer))
+    for _ in range(200 * count):
+        item = environment.sample(rng, difficulty)
+        if is_held_out(item) == held_out:
+            found.setdefault(item.question, Task((prompts.at_once(item.question),), item.question, item, item.answer))
         if len(found) == count:
             break
     return list(found.values())

@@ -15,6 +15,7 @@ from agents.backend import PolicyBackend, SampledTokens
 from agents.messages import Message, SamplingParams
 from training.rollouts import Task, answer_of, at_once_tasks
 from training.tasks.environments import ENVIRONMENTS
+from training.tasks.families import checker
 from training.tasks.recall import RecallItem, recall_items
 
 Messages = tuple[Message, ...]
@@ -85,7 +86,7 @@ def task_is_right(task: Task, answered: SampledTokens) -> bool:
     """Whether the completion answers the task's item; no answer is not right."""
     if task.item is None:
         return False
-    return ENVIRONMENTS[task.item.family].is_right(task.item, answer_of(answered)) is True
+    return checker(task.item.family).is_right(task.item, answer_of(answered)) is True
 
 
 def outcome(answered: Sequence[SampledTokens], right: Sequence[bool]) -> Outcome:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
-from api.commands.session import connect, show
+from api.commands.session import connect, form_of, show
 from api.running import command
-from personal_data.errors import BackendError, InvalidInput
+from personal_data.errors import BackendError
 
 _RANKING = 2
 """The round of positions that rank the others' answers."""
@@ -55,7 +54,7 @@ def listing(arguments: Namespace) -> None:
 
 def debate(arguments: Namespace) -> int:
     """Ask a society, show who has answered while it thinks, then its report; 1 when the debate failed."""
-    form = _form(arguments.save)
+    form = None if arguments.save is None else form_of(arguments.save, "a transcript")
     with connect(arguments) as client:
         asked = client.ask(
             arguments.society,
@@ -178,14 +177,6 @@ def _interval(told: dict[str, Any], form: str) -> str:
 
 def _of(told: dict[str, Any]) -> str:
     return "?" if told["value"] is None else f"{_interval(told, '.1%')} of {told['of']:,}"
-
-
-def _form(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    if path.suffix not in (".json", ".md", ".html"):
-        raise InvalidInput(f"{path.name}: a transcript is .json, .md or .html")
-    return path.suffix[1:]
 
 
 def _show_event(name: str, data: dict[str, Any]) -> None:

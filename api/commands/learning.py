@@ -1,4 +1,4 @@
-"""improve, schedule, agent, adapters, evaluate."""
+"""improve, report, schedule, agent, adapters, evaluate."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from api.commands.session import connect, follow, show
-from personal_data.errors import BackendError, InvalidInput
+from api.client import Client
+from api.commands.session import connect, follow, form_of, show
+from personal_data.errors import BackendError, InvalidInput, NotFound
 
 Json = dict[str, Any]
 _EVALUATIONS = {
@@ -35,6 +36,28 @@ def improve(arguments: Namespace) -> int:
     else:
         _show_result(job)
     return 0 if job["state"] == "done" else 1
+
+
+def report(arguments: Namespace) -> None:
+    """Print the report of an improvement, or save it; without an id of the latest that is done."""
+    form = "json" if arguments.json else "md"
+    if arguments.save is not None:
+        form = form_of(arguments.save, "a report")
+    with connect(arguments) as client:
+        job_id = arguments.job or _latest(client)
+        told = client.report(job_id, form)
+    if arguments.save is None:
+        print(told.rstrip("\n"))
+    else:
+        arguments.save.write_text(told, encoding="utf-8")
+        show(arguments, {"id": job_id, "saved": str(arguments.save)}, f"the report of {job_id} is in {arguments.save}")
+
+
+def _latest(client: Client) -> str:
+    done = [job["id"] for job in client.improvements() if job["state"] == "done"]
+    if not done:
+        raise NotFound("no improvement is done yet: `folkmoot improve` starts one")
+    return str(done[0])
 
 
 def schedule(arguments: Namespace) -> None:

@@ -12,6 +12,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from api.client import Client
@@ -90,6 +91,17 @@ def follow(arguments: Namespace, jobs: Iterable[dict[str, Any]]) -> dict[str, An
                     note=progress["note"],
                 )
     return job
+
+
+def form_of(path: Path, what: str) -> str:
+    """In which form a file is saved, by its name.
+
+    Raises:
+        InvalidInput: in none that there is.
+    """
+    if path.suffix not in (".json", ".md", ".html"):
+        raise InvalidInput(f"{path.name}: {what} is .json, .md or .html")
+    return path.suffix[1:]
 
 
 def end_of(day: str | None) -> float | None:

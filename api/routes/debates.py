@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response, StreamingResponse
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api import debates, events
+from api.attachments import Form, attachment
 from api.auth import CurrentUser
 from api.idempotency import RequestId
 from api.schemas import DebateIn, DebateLine, DebateOut, OutcomeIn
@@ -81,20 +82,13 @@ async def follow(
 
 
 @router.get("/{debate_id}/transcript", response_class=Response)
-def transcript(
-    debate_id: str, caller: CurrentUser, state: AppState, form: Literal["json", "md", "html"] = "json"
-) -> Response:
+def transcript(debate_id: str, caller: CurrentUser, state: AppState, form: Form = "json") -> Response:
     """The whole debate as a file: JSON, Markdown, or a page that draws it and needs nothing else."""
     with state.database.reading() as session:
         told = report(session, for_reader(session, user_id=caller.user_id, debate_id=debate_id))
     if form == "json":
-        content, kind = json.dumps(told, ensure_ascii=False, indent=2), "application/json"
-    elif form == "md":
-        content, kind = markdown(told), "text/markdown; charset=utf-8"
-    else:
-        content, kind = page(told), "text/html; charset=utf-8"
-    headers = {"Content-Disposition": f'attachment; filename="{debate_id}.{form}"', "X-Content-Type-Options": "nosniff"}
-    return Response(content, media_type=kind, headers=headers)
+        return attachment(debate_id, form, json.dumps(told, ensure_ascii=False, indent=2))
+    return attachment(debate_id, form, markdown(told) if form == "md" else page(told))
 
 
 @router.post("/{debate_id}/cancel")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from fastapi.responses import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.attachments import Form, attachment
 from api.auth import CurrentUser
 from api.idempotency import RequestId
 from api.routes.agents import own_agent
@@ -17,6 +21,9 @@ from personal_data.errors import InvalidInput, NotFound
 from personal_data.records import Job, TrainingRun, new_id
 from personal_data.settings import Settings
 from training import ledger
+from training.report.markdown import markdown
+from training.report.page import page
+from training.report.record import report
 
 router = APIRouter(prefix="/api/improvements", tags=["improvements"])
 
@@ -58,6 +65,16 @@ def read(improvement_id: str, caller: CurrentUser, state: AppState) -> Improveme
     """How far an improvement is, what its stages measured and what the gate decided."""
     with state.database.reading() as session:
         return _out(session, _own(session, caller.user_id, improvement_id))
+
+
+@router.get("/{improvement_id}/report", response_class=Response)
+def read_report(improvement_id: str, caller: CurrentUser, state: AppState, form: Form = "json") -> Response:
+    """The whole improvement as a file: JSON, Markdown, or a page that draws it and needs nothing else."""
+    with state.database.reading() as session:
+        found = report(session, _own(session, caller.user_id, improvement_id))
+    if form == "json":
+        return attachment(found.id, form, json.dumps(asdict(found), ensure_ascii=False, indent=2))
+    return attachment(found.id, form, markdown(found) if form == "md" else page(found))
 
 
 @router.post("/{improvement_id}/cancel")

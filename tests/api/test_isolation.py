@@ -117,6 +117,7 @@ FOREIGN = {  # these name something of Ada's, in the path or in the body: a stra
     ("GET", "/api/societies/{slug}/trust"),
     ("GET", "/api/societies/{slug}/health"),
     ("GET", "/api/improvements/{improvement_id}"),
+    ("GET", "/api/improvements/{improvement_id}/report"),
     ("GET", "/api/reflections/{reflection_id}"),
     ("POST", "/api/reflections/{reflection_id}/cancel"),
     ("POST", "/api/reflections/{reflection_id}/undo"),

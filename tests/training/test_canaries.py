@@ -16,6 +16,7 @@ from training.rewards.canaries import WatchedJudge
 from training.rewards.group_judge import GroupJudge
 from training.rewards.judging import CachedJudge
 from training.rollouts import Rollout, at_once_tasks
+from training.stages.safeguards import LEAST_WEIGHT
 from training.tasks.environments import ENVIRONMENTS
 
 ORDER = ENVIRONMENTS["order"]
@@ -76,10 +77,10 @@ def test_a_judge_that_is_right_on_its_pairs_and_can_be_led_is_disabled(liking: s
     assert judge.score(batch).values == [None] * len(batch)
 
 
-def test_a_judge_that_echoes_weighs_nothing_though_no_canary_wins() -> None:
+def test_a_judge_that_echoes_weighs_next_to_nothing_though_no_canary_wins() -> None:
     judge = watched(JUDGES["echoes the answer it is shown"])
     trial = judge.try_out(asked())
-    assert trial.weight == 0.0
+    assert trial.weight < LEAST_WEIGHT
     assert not judge.disabled
 
 

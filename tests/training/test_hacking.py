@@ -8,7 +8,7 @@ from benchmarks.attacks import ATTACKED, JUDGES, led
 from benchmarks.hacking import DRILLS, ORDER, Drill, Harm, watched
 
 
-@pytest.mark.parametrize("breach", ["returns NaN", "returns infinity", "returns too few values, or raises"])
+@pytest.mark.parametrize("breach", ["returns NaN", "returns too few values, or raises"])
 def test_a_reward_that_breaks_its_contract_ends_the_job_under_its_name(breach: str) -> None:
     outcome = DRILLS[f"a reward that {breach}"](0)
     assert outcome.withstood, outcome

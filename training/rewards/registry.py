@@ -30,7 +30,7 @@ from training.rewards.self_certainty import SelfCertainty
 from training.rewards.self_rewarding import SelfRewarding
 from training.rewards.shaping import Shaping
 from training.rewards.truth import Truth
-from training.tasks.environments import Environment
+from training.tasks.environments import Checker
 
 _Source = TypeVar("_Source")
 
@@ -45,7 +45,7 @@ class Sources:
     reads from the model.
     """
 
-    environment: Environment
+    environment: Checker
     judge: BlindJudge
     text_judge: TextJudge | None = None
     rubric: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from training.rewards.base import Need, Rewards
 from training.rollouts import Rollout
-from training.tasks.environments import Environment
+from training.tasks.environments import Checker
 
 
 class Truth:
@@ -15,7 +15,7 @@ class Truth:
     name = "truth"
     needs: frozenset[Need] = frozenset({"ground_truth"})
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Checker) -> None:
         self._environment = environment
 
     def score(self, rollouts: Sequence[Rollout]) -> Rewards:

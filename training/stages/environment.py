@@ -42,8 +42,8 @@ from training.stages.bench import (
 from training.stages.levels import Levels
 from training.stages.safeguards import Teacher
 from training.suite import Outcome, measure_tasks
+from training.tasks import families
 from training.tasks.curriculum import Curriculum
-from training.tasks.environments import ENVIRONMENTS
 
 _SHOWN = 3
 _TELLS_SUCCESS = frozenset({"truth", "blind"})
@@ -54,7 +54,7 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     """Measure the gap, train where there is something to gain, then let the gate decide."""
     recipe, total = plan.recipe, plan.recipe.steps + 2
     tell(0, total, f"{plan.name}: does thinking longer beat answering at once?")
-    environment = ENVIRONMENTS[plan.name]
+    environment = families.environment(plan.name)
     judge = BlindJudge(bench.policy, environment, slot=START, max_tokens=bench.suite.work_tokens)
     levels = Levels(bench, plan, judge)
     start = levels.start()
@@ -83,7 +83,7 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     trainer = Grpo(
         policy=bench.policy,
         optimizer=StackedAdamW(bench.parameters, slots=[POLICY], lr=recipe.lr),
-        rewards=_rewards(plan, teacher, sources),
+        rewards=_rewards(bench, plan, teacher, sources),
         recipe=recipe,
         monitors=monitors,
         slot=POLICY,
@@ -110,13 +110,17 @@ def _sources(bench: Bench, plan: EnvironmentPlan, judge: BlindJudge) -> registry
     if plan.reward == "human_feedback" and isinstance(bench.policy, Summarising):
         liked = human_feedback.fit(bench.policy, bench.train_pairs, bench.gate_pairs)
     writer = CachedJudge(FrozenJudge(bench.policy, slot=START, max_tokens=bench.suite.work_tokens))
-    return registry.Sources(ENVIRONMENTS[plan.name], judge, text_judge=writer, preferences=liked, process=process)
+    return registry.Sources(
+        families.environment(plan.name), judge, text_judge=writer, preferences=liked, process=process
+    )
 
 
-def _rewards(plan: EnvironmentPlan, teacher: Teacher, sources: registry.Sources) -> list[tuple[Reward, float]]:
+def _rewards(
+    bench: Bench, plan: EnvironmentPlan, teacher: Teacher, sources: registry.Sources
+) -> list[tuple[Reward, float]]:
     """The reward that teaches, form beside it, and the truth on record even where it teaches nothing."""
     beside = {"shaping": plan.recipe.shaping} | ({} if plan.reward == ANCHOR else {ANCHOR: 0.0})
-    others = [(registry.build(name, sources), weight) for name, weight in beside.items()]
+    others = [(registry.build(name, sources, bench.rewards), weight) for name, weight in beside.items()]
     return [(teacher.reward, teacher.weight), *others]
 
 

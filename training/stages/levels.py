@@ -16,8 +16,8 @@ from training.judge import BlindJudge, Gap, measure_gap
 from training.plan import EnvironmentPlan
 from training.rollouts import Task, at_once_tasks
 from training.stages.bench import INCUMBENT, Bench
+from training.tasks import families
 from training.tasks.curriculum import TARGET
-from training.tasks.environments import ENVIRONMENTS
 
 _LEARNABLE = (0.02, 0.98)
 _FEWEST = 20
@@ -28,7 +28,7 @@ class Levels:
 
     def __init__(self, bench: Bench, plan: EnvironmentPlan, judge: BlindJudge) -> None:
         self._bench, self._plan, self._judge = bench, plan, judge
-        self._environment = ENVIRONMENTS[plan.name]
+        self._environment = families.environment(plan.name)
         self._gaps: dict[int, Gap] = {}
         self.all = self._environment.difficulties if plan.difficulty is None else (plan.difficulty,)
 

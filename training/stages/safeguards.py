@@ -23,10 +23,12 @@ from training.rewards.rubric import breaks_rules
 from training.rollouts import Rollout, Task, sample_groups
 from training.stages.bench import INCUMBENT, POLICY, Bench
 from training.suite import Outcome
-from training.tasks.environments import Environment
+from training.tasks.environments import Checker
 
 TRIED = 32
 """Tasks of a judge's trial, each with its canaries; a judge that is right on all of their pairs weighs .59."""
+LEAST_WEIGHT = 0.1
+"""Below it the judge may be little better than a coin, and where nothing else teaches a small weight teaches too."""
 RECENT = 3
 """Training steps that the gate's reward is compared with."""
 _COMPARED = 48
@@ -61,12 +63,12 @@ class Teacher:
             return None
         if self.watched.disabled:
             return f"{self.reward.name}: {self.watched.standing}, so that the judge is disabled"
-        return None if self.weight else f"{self.reward.name}: {self.trial}; an unproven judge teaches nothing"
+        if self.weight < LEAST_WEIGHT:
+            return f"{self.reward.name}: {self.trial}; an unproven judge teaches nothing"
+        return None
 
 
-def employ(
-    bench: Bench, environment: Environment, reward: Reward, tasks: Sequence[Task], recipe: GrpoRecipe
-) -> Teacher:
+def employ(bench: Bench, environment: Checker, reward: Reward, tasks: Sequence[Task], recipe: GrpoRecipe) -> Teacher:
     """Try a reward that asks a text judge on the incumbent's own answers to `tasks`; any other is taken as it is."""
     if "text_judge" not in reward.needs:
         return Teacher(reward)

@@ -1,7 +1,8 @@
 """Verifiable task families: questions whose answers code can check.
 
 They feed the nursery corpus, reinforcement learning and the demo. The door is `ENVIRONMENTS`, an explicit dict at the
-end. A new family is one class with `name`, `difficulties`, `sample`, and one line there. No model library is used here.
+end. A new family is one function and `Family`, or one class that is an `Environment`, and one line there
+(`examples/environments` has one to copy). No model library is used here.
 
 Numbers and letters are written so that a small model can reach them: letters of a word stand apart (`m i r o`), and
 `Item.work` is a derivation in small steps, each of which follows from the text before it.
@@ -50,7 +51,8 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question. `work` derives `answer` in small steps and does not contain the closing `answer:` line."""
+    """One question. `work` derives `answer` in small steps and does not contain the closing `answer:` line; it is empty
+    where the family has none, which only the nursery's corpus asks for."""
 
     family: str
     difficulty: int
@@ -59,13 +61,29 @@ class Item:
     work: str
 
 
-class Environment(Protocol):
-    """A family of questions with one checkable answer each."""
+class Checker(Protocol):
+    """Says whether a family's items are answered rightly."""
 
     @property
     def name(self) -> str:
-        """The key in `ENVIRONMENTS`."""
+        """What `Item.family` holds."""
         ...
+
+    def is_right(self, item: Item, answer_text: str | None) -> bool | None:
+        """Whether the answer equals the item's, `item.answer`; None when there is nothing to compare.
+
+        `item.answer` need not be what `sample` put there: the blind judge asks with its own. `answer_text` is whatever
+        a model wrote: it is compared, never run.
+        """
+        ...
+
+
+class Environment(Checker, Protocol):
+    """A family of questions with one checkable answer each.
+
+    It keeps no state between calls, so that a cycle that starts again draws what it drew before. One question in ten is
+    held out for the gate (`held_out`): a difficulty with less than a few hundred different ones cannot be practised.
+    """
 
     @property
     def difficulties(self) -> tuple[int, ...]:
@@ -73,11 +91,11 @@ class Environment(Protocol):
         ...
 
     def sample(self, rng: Random, difficulty: int) -> Item:
-        """Draw one item; equal generators draw equal items."""
-        ...
+        """Draw one item; equal generators draw equal items.
 
-    def is_right(self, item: Item, answer_text: str | None) -> bool | None:
-        """Whether the answer equals the item's, compared by `answer_key`; None when there is nothing to compare."""
+        Raises:
+            ValueError: a difficulty that is not among `difficulties`.
+        """
         ...
 
 
@@ -100,8 +118,14 @@ def draw(environment: Environment, rng: Random, difficulty: int, *, held_out_ite
             return item
 
 
+def same_answer(item: Item, answer_text: str | None) -> bool | None:
+    """Whether both answers have one `answer_key`; None when there is nothing to compare."""
+    key = answer_key(answer_text or "")
+    return key == answer_key(item.answer) if key else None
+
+
 @dataclass(frozen=True, slots=True)
-class _Family:
+class Family:
     """An environment made of a function that returns (question, answer, work) for a difficulty."""
 
     name: str
@@ -115,8 +139,7 @@ class _Family:
         return Item(self.name, difficulty, question, answer, work)
 
     def is_right(self, item: Item, answer_text: str | None) -> bool | None:
-        key = answer_key(answer_text or "")
-        return key == answer_key(item.answer) if key else None
+        return same_answer(item, answer_text)
 
 
 def _number(rng: Random, digits: int) -> int:
@@ -248,15 +271,15 @@ def _weekday(rng: Random, difficulty: int) -> tuple[str, str, str]:
 
 
 _FAMILIES = (
-    _Family("add", _add),
-    _Family("subtract", _subtract),
-    _Family("multiply", _multiply),
-    _Family("sort_numbers", _sort_numbers),
-    _Family("sort_words", _sort_words),
-    _Family("reverse", _reverse),
-    _Family("count_letter", _count_letter),
-    _Family("order", _order, difficulties=tuple(range(1, 9))),
-    _Family("weekday", _weekday),
+    Family("add", _add),
+    Family("subtract", _subtract),
+    Family("multiply", _multiply),
+    Family("sort_numbers", _sort_numbers),
+    Family("sort_words", _sort_words),
+    Family("reverse", _reverse),
+    Family("count_letter", _count_letter),
+    Family("order", _order, difficulties=tuple(range(1, 9))),
+    Family("weekday", _weekday),
 )
 
 ENVIRONMENTS: Mapping[str, Environment] = {family.name: family for family in _FAMILIES}

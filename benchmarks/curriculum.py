@@ -1,0 +1,189 @@
+"""Claim: difficulty follows an agent, near half right; at a fixed difficulty it runs out of anything to learn.
+
+`python -m benchmarks.curriculum` lets two agents of each seed practise ordering people over several improvement jobs,
+each on top of what the one before published, rewarded by the frozen and blind judge: one at the difficulty where it is
+half right, one at the difficulty where that was in its first job. After every job both answer held-out items of all
+levels. `--plot FILE.html` draws it. `--workers N` runs N agents side by side, one thread each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from statistics import fmean
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: agents practise side by side
+
+from agents.engine.base import load_base
+from agents.engine.lora import AdapterStack
+from benchmarks.figures import Figure, finish, machine
+from benchmarks.jobs import Place, place
+from personal_data.settings import BUILTIN_BASE
+from training.packing import SharedPromptPolicy
+from training.report.curves import Curve, Panel
+from training.report.page import STYLE
+from training.report.plot import plot
+from training.rollouts import Task, at_once_tasks
+from training.suite import measure_tasks
+from training.tasks.environments import ENVIRONMENTS
+
+FAMILY = "order"
+FOLLOWING, FIXED = "following", "fixed"
+STEPS, PER_LEVEL, ROOM = 60, 50, 16
+NEAR_HALF = (0.35, 0.65)
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One job: the mean difficulty and share of right answers of its steps, and the agent's held-out accuracy over all
+    levels afterwards."""
+
+    decision: str
+    difficulty: float | None
+    success: float | None
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """The cycles of one agent, and its accuracy before the first."""
+
+    kind: str
+    seed: int
+    before: float
+    cycles: tuple[Cycle, ...]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cycles", type=int, default=6)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--plot", type=Path, help="where to write the pictures (.html)")
+    options = parser.parse_args(arguments)
+    print(f"curriculum, {FAMILY}, {options.cycles} jobs of {STEPS} steps, {machine()}")
+    wanted = [(kind, seed, options.cycles) for seed in range(options.seeds) for kind in (FOLLOWING, FIXED)]
+    agents = []
+    with multiprocessing.get_context("spawn").Pool(options.workers, maxtasksperchild=1) as pool:
+        for agent in pool.imap_unordered(_practise, wanted):
+            agents.append(agent)
+            _print(agent)
+    if options.plot is not None:
+        options.plot.write_text(_page(agents))
+    return finish(_figures(agents))
+
+
+def _practise(given: tuple[str, int, int]) -> Agent:
+    kind, seed, cycles = given
+    import torch
+
+    torch.set_num_threads(1)
+    held = [
+        task
+        for level in ENVIRONMENTS[FAMILY].difficulties
+        for task in at_once_tasks(ENVIRONMENTS[FAMILY], Random(f"curriculum {level}"), level, PER_LEVEL, held_out=True)
+    ]
+    found: list[Cycle] = []
+    with place() as here:
+        before = _accuracy(here, held)
+        difficulty: int | None = None
+        for number in range(cycles):
+            practice = {"name": FAMILY, "reward": "blind", "steps": STEPS, "difficulty": difficulty}
+            practice = {name: value for name, value in practice.items() if value is not None}
+            payload = {"stages": ["environment"], "seed": seed * 100 + number, "environment": practice}
+            [stage] = here.improve(payload)[0]["stages"]
+            steps = here.last_steps()
+            found.append(_cycle(stage, steps, _accuracy(here, held)))
+            if kind == FIXED and difficulty is None and steps:
+                difficulty = round(steps[0]["difficulty"])
+    return Agent(kind, seed, before, tuple(found))
+
+
+def _cycle(stage: dict[str, Any], steps: Sequence[dict[str, Any]], accuracy: float) -> Cycle:
+    success = [step["reward_blind"] for step in steps if step["reward_blind"] is not None]
+    return Cycle(
+        stage["decision"],
+        fmean(step["difficulty"] for step in steps) if steps else None,
+        fmean(success) if success else None,
+        accuracy,
+    )
+
+
+def _accuracy(here: Place, held: Sequence[Task]) -> float:
+    base = load_base(BUILTIN_BASE)
+    live = here.live_adapter(base)
+    stack = AdapterStack(base, slots=2, rank=live.rank if live else 1)
+    if live is not None:
+        stack.load(1, live)
+    return measure_tasks(SharedPromptPolicy(base, stack), held, slot=1, max_tokens=ROOM).accuracy
+
+
+def _print(agent: Agent) -> None:
+    print(f"\n{agent.kind}, seed {agent.seed}: {agent.before:.3f} of all levels right before")
+    for number, cycle in enumerate(agent.cycles, start=1):
+        difficulty, success = (_shown(value) for value in (cycle.difficulty, cycle.success))
+        print(
+            f"  job {number}: level {difficulty}, right {success}, {cycle.decision:9} -> {cycle.accuracy:.3f}",
+            flush=True,
+        )
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _page(agents: Sequence[Agent]) -> str:
+    """Three plots over the jobs: accuracy, difficulty, share of right answers; means over the seeds."""
+    most = max(len(agent.cycles) for agent in agents)
+
+    def panel(title: str, unit: str, name: str, first: int) -> Panel:
+        curves = []
+        for kind in (FOLLOWING, FIXED):
+            chosen = [agent for agent in agents if agent.kind == kind]
+            start = [fmean(agent.before for agent in chosen)] if first == 0 else []
+            rows = [[getattr(agent.cycles[number], name) for agent in chosen] for number in range(most)]
+            curves.append(Curve(kind, (*start, *(_mean(row) for row in rows))))
+        return Panel(title, unit, tuple(map(float, range(first, most + 1))), tuple(curves))
+
+    panels = (
+        panel("Held-out items of all levels", "share right", "accuracy", 0),
+        panel("Difficulty", "level", "difficulty", 1),
+        panel("Right while practising", "share", "success", 1),
+    )
+    drawn = "".join(plot(one) for one in panels)
+    return f'<!doctype html><meta charset="utf-8"><title>Curriculum</title><style>{STYLE}</style><main>{drawn}</main>\n'
+
+
+def _figures(agents: Sequence[Agent]) -> list[Figure]:
+    following, fixed = ([agent for agent in agents if agent.kind == kind] for kind in (FOLLOWING, FIXED))
+    rises = [_rise(agent) for agent in following]
+    success = [cycle.success for agent in following for cycle in agent.cycles if cycle.success is not None]
+    low, high = NEAR_HALF
+    gains = [_mean([agent.cycles[-1].accuracy - agent.before for agent in chosen]) for chosen in (following, fixed)]
+    ahead = None if gains[0] is None or gains[1] is None else gains[0] - gains[1]
+    return [
+        Figure("curriculum.difficulty_rise", _mean(rises), ">=", 1.0),
+        Figure("curriculum.near_half", fmean(low <= one <= high for one in success) if success else None, ">=", 1.0),
+        Figure("curriculum.ahead_of_fixed", ahead, ">=", 0.0),
+    ]
+
+
+def _rise(agent: Agent) -> float | None:
+    levels = [cycle.difficulty for cycle in agent.cycles if cycle.difficulty is not None]
+    return levels[-1] - levels[0] if levels else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return fmean(present) if present else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

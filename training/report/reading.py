@@ -1,0 +1,55 @@
+"""Stored JSON as what it should be, or as missing: rows may be of an earlier version, or of somebody's archive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from agents.messages import well_formed
+
+
+def number(value: Any) -> float | int | None:
+    """A finite number; None for anything else, and for one too large to draw."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) < 1e300 else None
+
+
+def text(value: Any) -> str | None:
+    """A text without what no reader of JSON takes."""
+    return well_formed(value) if isinstance(value, str) else None
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """An object; empty for anything else."""
+    return {well_formed(str(name)): entry for name, entry in value.items()} if isinstance(value, Mapping) else {}
+
+
+def items(value: Any) -> list[Any]:
+    """A list; empty for anything else."""
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str | float | bool | None]]:
+    """(path, value) of every text, number and truth value in it, in order; the parts of a path stand behind each
+    other."""
+    if isinstance(value, Mapping | list | tuple):
+        entries = mapping(value).items() if isinstance(value, Mapping) else enumerate(value)
+        for name, entry in entries:
+            yield from leaves(entry, f"{path} {name}".strip())
+    elif isinstance(value, bool):
+        yield path, value
+    else:
+        yield path, number(value) if text(value) is None else text(value)
+
+
+def finite(value: Any) -> Any:
+    """The same JSON with every text well formed, and None for every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {name: finite(entry) for name, entry in mapping(value).items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return text(value) if isinstance(value, str) else value

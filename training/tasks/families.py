@@ -1,0 +1,35 @@
+"""Families by name: those of `ENVIRONMENTS`, those of other libraries behind a prefix, and the owner's own memories.
+
+Doors: `environment`, whose items can be drawn, and `checker`, which marks an item of any family.
+"""
+
+from __future__ import annotations
+
+from personal_data.errors import InvalidInput
+from training.tasks import gym
+from training.tasks.environments import ENVIRONMENTS, Checker, Environment
+from training.tasks.memories import MEMORIES
+
+
+def environment(name: str) -> Environment:
+    """The family called `name`: one of `ENVIRONMENTS`, or `gym:` and one of `gym.LEVELS`.
+
+    Raises:
+        InvalidInput: there is none of that name; the message lists those there are.
+        ConfigurationError: its library is not installed.
+    """
+    if name in ENVIRONMENTS:
+        return ENVIRONMENTS[name]
+    if isinstance(name, str) and name.startswith(gym.PREFIX) and name.removeprefix(gym.PREFIX) in gym.LEVELS:
+        return gym.Gym(name.removeprefix(gym.PREFIX))
+    known = [*ENVIRONMENTS, *(gym.PREFIX + dataset for dataset in gym.LEVELS)]
+    raise InvalidInput(f"unknown environment {name!r}; known: {', '.join(known)}", param="environment")
+
+
+def checker(name: str) -> Checker:
+    """Who marks the items of this family.
+
+    Raises:
+        InvalidInput, ConfigurationError: as `environment`.
+    """
+    return MEMORIES if name == MEMORIES.name else environment(name)
