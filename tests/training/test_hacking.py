@@ -15,13 +15,12 @@ def test_a_reward_that_breaks_its_contract_ends_the_job_under_its_name(breach: s
 
 
 @pytest.mark.parametrize(
-    ("liking", "told"), [("loves ':'", "canaries won"), ("echoes the answer it is shown", "pairs")]
+    ("liking", "told"), [("loves ':'", "canaries: "), ("echoes the answer it is shown", "judge: ")]
 )
 def test_a_judge_that_can_be_led_teaches_nothing(liking: str, told: str) -> None:
     ended = watched(Drill(ORDER | {"reward": ATTACKED}, led(JUDGES[liking])), 0)
     assert ended is not None
-    assert ended.startswith("after 0 steps, refused: group_judge: ")
-    assert told in ended
+    assert ended.startswith(f"after 0 steps, refused: {told}")
 
 
 def test_a_majority_that_is_wrong_does_harm_and_is_refused() -> None:

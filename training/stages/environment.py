@@ -77,8 +77,8 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     sources = _sources(bench, plan, judge)
     reward = registry.build(plan.reward, sources, bench.rewards)
     teacher = safeguards.employ(bench, environment, reward, curriculum.ahead(), recipe)
-    if teacher.unfit is not None:
-        return StageResult("refused", (teacher.unfit,), levels.record() | teacher.standing)
+    if unfit := [check for check in teacher.checks if not check.ok]:
+        return judged(gate.decide(unfit[0], unfit[1:]), None, levels.record())
     monitors = Monitors(kl_limit=recipe.kl_limit)
     trainer = Grpo(
         policy=bench.policy,
@@ -91,8 +91,7 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
         seed=bench.seed,
     )
     stopped = trainer.run(curriculum, on_step)
-    known = levels.record() | teacher.standing
-    known |= {"stopped_early": stopped, "difficulty": [start, curriculum.difficulty]}
+    known = levels.record() | {"stopped_early": stopped, "difficulty": [start, curriculum.difficulty]}
     if (reason := broken(bench, monitors, stopped)) is not None:
         return StageResult("refused", (reason,), known)
     held = levels.held_out(curriculum.visited)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from agents import prompts
 from agents.messages import SamplingParams
@@ -52,20 +51,16 @@ class Teacher:
         return self.reward if isinstance(self.reward, WatchedJudge) else None
 
     @property
-    def standing(self) -> dict[str, Any]:
-        """For the record of the run."""
-        return {} if self.trial is None or self.watched is None else {"judge": f"{self.trial}; {self.watched.standing}"}
-
-    @property
-    def unfit(self) -> str | None:
-        """Why it may not teach, or None."""
+    def checks(self) -> list[Check]:
+        """How its judge stands by now; nothing to check where it asks none."""
         if self.trial is None or self.watched is None:
-            return None
-        if self.watched.disabled:
-            return f"{self.reward.name}: {self.watched.standing}, so that the judge is disabled"
-        if self.weight < LEAST_WEIGHT:
-            return f"{self.reward.name}: {self.trial}; an unproven judge teaches nothing"
-        return None
+            return []
+        watched, trial = self.watched, self.trial
+        proven = trial.weight >= LEAST_WEIGHT
+        return [
+            gate.canaries_lost("canaries", watched.won.total(), watched.shown, watched.standing),
+            Check("judge", proven, None, trial.right / trial.n if trial.n else None, trial.n, str(trial)),
+        ]
 
 
 def employ(bench: Bench, environment: Checker, reward: Reward, tasks: Sequence[Task], recipe: GrpoRecipe) -> Teacher:
@@ -85,10 +80,7 @@ def checks(
     bench: Bench, teacher: Teacher, held: Sequence[Task], recent: Sequence[Step], recipe: GrpoRecipe
 ) -> list[Check]:
     """Whether the judge stayed sound, and whether held-out items are rewarded as those of the last steps were."""
-    found = []
-    if teacher.watched is not None:
-        watched = teacher.watched
-        found.append(gate.canaries_lost("canaries", watched.won.total(), watched.shown, watched.standing))
+    found = teacher.checks
     known = [mean for step in recent for mean in _means(step.rollouts, step.rewards[teacher.reward.name])]
     fresh = _sampled(bench, held[:: max(1, len(held) // _COMPARED)], recipe, slot=POLICY)
     batch = prepare(Reader(bench.policy, slot=POLICY, reference=INCUMBENT), fresh, teacher.reward.needs)
