@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from training import gate, preference
+from training import gate
 from training.grpo import Grpo, Step
 from training.journal import Journal
 from training.judge import BlindJudge
@@ -35,6 +35,7 @@ from training.stages.bench import (
     broken,
     check_suite,
     judged,
+    preferences_kept,
 )
 from training.stages.levels import Levels
 from training.suite import Outcome, measure_tasks
@@ -76,8 +77,9 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
         recipe=recipe,
         monitors=monitors,
         slot=POLICY,
-        reference=INCUMBENT,
+        reference=bench.reference,
         seed=bench.seed,
+        replay=[pair.chosen for pair in bench.train_pairs],
     )
     stopped = trainer.run(curriculum, on_step)
     known = levels.record() | {"stopped_early": stopped, "difficulty": [start, curriculum.difficulty]}
@@ -117,16 +119,9 @@ def _gate(
     measured, safety = check_suite(bench, report)
     safety.append(gate.length_kept("answer length", before.lengths, after.lengths))
     if bench.gate_pairs:
-        safety.append(_preferences_kept(bench))
+        safety.append(preferences_kept(bench))
     verdict = gate.decide(gate.improved(f"{plan.name}, answered at once", before.right, after.right), safety)
     return judged(verdict, measured, known | {"samples": _samples(held, before, after)})
-
-
-def _preferences_kept(bench: Bench) -> gate.Check:
-    """What the owner prefers must stay preferred."""
-    margins = (preference.margins_by_prompt(bench.policy, bench.gate_pairs, slot=slot) for slot in (INCUMBENT, POLICY))
-    before, after = ([margin > 0 for margin in values] for values in margins)
-    return gate.kept("owner's preferences", before, after)
 
 
 def _samples(held: Sequence[Task], before: Outcome, after: Outcome) -> list[dict[str, Any]]:
