@@ -24,7 +24,7 @@ from training.preference import PreferenceRecipe
 from training.prolonged import Course
 from training.supervised import TextsRecipe
 from training.tasks.interactions import Preferences, read_preferences
-from training.tasks.texts import OwnTexts, read_texts
+from training.tasks.texts import Texts, read_texts
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Frozen:
     live: AdapterVersion | None
     next_number: int
     preferences: Preferences
-    texts: OwnTexts
+    texts: Texts
     known: dict[str, str]
     """Stages whose data need not be learned again, and why."""
     course: Course | None
@@ -78,7 +78,7 @@ def freeze(settings: Settings, session: Session, lease: Lease, plan: Plan) -> Fr
     live = session.get(AdapterVersion, agent.live_version_id) if agent.live_version_id else None
     highest = session.scalar(sa.select(sa.func.max(AdapterVersion.number)).filter_by(agent_id=agent.id))
     preferences = read_preferences(session, agent.user_id, unpaired=plan.preferences.loss == "kto")
-    texts = read_texts(session, agent.user_id) if "texts" in plan.stages else OwnTexts()
+    texts = read_texts(session, agent.user_id) if "texts" in plan.stages else Texts()
     course = _course(session, agent, plan, live)
     held_to = None if course is None or live is None or course.reference == live.id else course.reference
     return Frozen(

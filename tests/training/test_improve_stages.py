@@ -141,7 +141,7 @@ def test_too_few_texts_are_a_result_that_says_what_is_missing(place: Workplace) 
     result = place.improve(TEXTS)
     assert result["decision"] == "skipped"
     assert result["reasons"][0].startswith("too little to learn from: ")
-    assert "(1 texts tell of private matters); it needs 24 and 8" in result["reasons"][0]
+    assert "(1 left out: sensitive); it needs 24 and 8" in result["reasons"][0]
 
 
 def test_texts_are_no_part_of_the_default_recipe(place: Workplace) -> None:

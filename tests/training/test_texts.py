@@ -9,7 +9,7 @@ import pytest
 
 from personal_data.database import Database
 from personal_data.records import Memory, User, now
-from training.tasks.texts import OwnTexts, Talk, read_texts
+from training.tasks.texts import Talk, Texts, read_texts
 
 PLACES = count()
 
@@ -30,34 +30,36 @@ def say(database: Database, text: str, **columns: Any) -> str:
         return row.id
 
 
-def read(database: Database) -> OwnTexts:
+def read(database: Database) -> Texts:
     with database.reading() as session:
         return read_texts(session, "ada")
 
 
-def every(found: OwnTexts) -> set[str]:
+def every(found: Texts) -> set[str]:
     return {text for talk in found.train + found.gate for text in talk.texts}
 
 
 def test_only_the_owners_own_words_are_read(ada: Database) -> None:
     mine = [say(ada, "I like tea."), say(ada, "Notes on gardens.", kind="document", speaker="")]
+    mine.append(say(ada, "long " * 400, kind="document", speaker=""))
     say(ada, "Ben likes coffee.", own=False, speaker="Ben")
     say(ada, "I am Ben.", user_id="ben")
     say(ada, "Ada likes tea.", kind="fact", confidence=0.9)
     say(ada, "", deleted_at=now())
     say(ada, "I live in Rome.", valid_to=now() - 60)
     found = read(ada)
-    assert every(found) == {"I like tea.", "Notes on gardens."}
+    assert every(found) == {"I like tea.", "Notes on gardens.", "long " * 400}
     assert found.made_from == {"feedback": [], "memories": mine}
 
 
-def test_what_tells_of_private_matters_is_left_out_and_counted(ada: Database) -> None:
+def test_what_is_private_is_left_out_and_counted(ada: Database) -> None:
     say(ada, "I have diabetes.", sensitive=["health"])
     say(ada, "I was diagnosed with cancer last week.", sensitive=None)
+    say(ada, "My key is sk-proj-abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH.", sensitive=[])
     say(ada, "I like tea.", sensitive=[])
     found = read(ada)
     assert every(found) == {"I like tea."}
-    assert found.private == 2
+    assert found.left_out == {"sensitive": 2, "secret": 1}
 
 
 def test_a_conversation_keeps_its_order_and_lies_on_one_side(ada: Database) -> None:

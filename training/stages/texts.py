@@ -26,10 +26,10 @@ from training.stages.bench import (
 )
 from training.suite import replay
 from training.supervised import Supervised, TextsRecipe, nll_of
-from training.tasks.texts import OwnTexts
+from training.tasks.texts import Texts
 
 
-def run(bench: Bench, data: OwnTexts, recipe: TextsRecipe, journal: Journal, tell: Tell) -> StageResult:
+def run(bench: Bench, data: Texts, recipe: TextsRecipe, journal: Journal, tell: Tell) -> StageResult:
     """Train on the texts, then let the gate decide."""
     blocks, held = bench.train_texts, bench.gate_texts
     texts = sum(len(talk.texts) for talk in data.train)
@@ -65,7 +65,7 @@ def run(bench: Bench, data: OwnTexts, recipe: TextsRecipe, journal: Journal, tel
     if bench.gate_pairs:
         safety.append(preferences_kept(bench))
     verdict = gate.decide(gate.likelier("owner's texts", before, after), safety)
-    return judged(verdict, measured, {"replayed": len(kept), "left_out": _left_out(data), "stopped_early": stopped})
+    return judged(verdict, measured, {"replayed": len(kept), "left_out": dict(data.left_out), "stopped_early": stopped})
 
 
 def _nll_by_talk(bench: Bench, held: Sequence[Sequence[TokenPair]], slot: int) -> list[float]:
@@ -73,11 +73,7 @@ def _nll_by_talk(bench: Bench, held: Sequence[Sequence[TokenPair]], slot: int) -
     return [nll_of(bench.policy, blocks, slot=slot) for blocks in held]
 
 
-def _left_out(data: OwnTexts) -> dict[str, int]:
-    return {"texts tell of private matters": data.private} if data.private else {}
-
-
-def _too_little(texts: int, held: int, recipe: TextsRecipe, data: OwnTexts) -> str:
+def _too_little(texts: int, held: int, recipe: TextsRecipe, data: Texts) -> str:
     found = f"{texts} texts of your own to learn from and {held} conversations held out for the gate"
-    aside = "".join(f" ({count} {why})" for why, count in _left_out(data).items())
+    aside = "".join(f" ({count} left out: {why})" for why, count in data.left_out.items())
     return f"too little to learn from: {found}{aside}; it needs {recipe.min_train} and {recipe.min_gate}"
