@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from personal_data.records import AdapterVersion, Agent, TrainingRun, now
 
-_LEARNS_FROM_OWNER = "preferences"
-"""The stage whose data is what the owner said; the others practise on tasks that code makes."""
+_BEFORE_IT_WAS_WRITTEN_DOWN = "preferences"
+"""The one stage that learned from what the owner said when runs did not yet say what they were made from."""
 
 
 def retire(
@@ -51,11 +51,11 @@ def _runs_made_from(
     session: Session, agent_id: str, feedback_ids: Set[str], memory_ids: Set[str], since: float
 ) -> set[tuple[str, int]]:
     """(job id, token) of the runs that learned from any of these; their measurements quote it, and go."""
-    runs = select(TrainingRun).where(TrainingRun.agent_id == agent_id, TrainingRun.stage == _LEARNS_FROM_OWNER)
+    runs = select(TrainingRun).where(TrainingRun.agent_id == agent_id)
     found = set()
     for run in session.scalars(runs):
         if run.made_from is None:
-            guilty = run.created_at >= since
+            guilty = run.stage == _BEFORE_IT_WAS_WRITTEN_DOWN and run.created_at >= since
         else:
             used = set(run.made_from.get("feedback", ())), set(run.made_from.get("memories", ()))
             guilty = not (used[0].isdisjoint(feedback_ids) and used[1].isdisjoint(memory_ids))

@@ -465,7 +465,10 @@ class OutcomeIn(In):
 class ImproveIn(In):
     """What an improvement should do; everything left out is the default recipe's business."""
 
-    stages: Annotated[list[Literal["preferences", "environment"]], Field(min_length=1, max_length=2)] | None = None
+    stages: (
+        Annotated[list[Literal["texts", "preferences", "environment"]], Field(min_length=1, max_length=3)] | None
+    ) = None
+    texts: dict[str, JsonValue] | None = None
     preferences: dict[str, JsonValue] | None = None
     environment: dict[str, JsonValue] | None = None
     evaluation: dict[str, JsonValue] | None = None

@@ -492,7 +492,7 @@ class TrainingRun(Record):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     token: Mapped[int] = mapped_column(BigInteger)
     stage: Mapped[str] = mapped_column(String(32))
-    """preferences or environment."""
+    """texts, preferences or environment."""
     agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"), index=True)
     parent_version_id: Mapped[str | None] = mapped_column(String(40))
     recipe: Mapped[dict[str, Any]]

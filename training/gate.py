@@ -82,6 +82,16 @@ def preferred_more(name: str, before: Sequence[float], after: Sequence[float]) -
     return Check(name, chance < SIGNIFICANCE and end >= start, start, end, len(before), note)
 
 
+def likelier(name: str, before: Sequence[float], after: Sequence[float]) -> Check:
+    """Paired negative log-likelihoods a token: fell on more items than it rose, beyond chance, and on average."""
+    pairs = list(zip(before, after, strict=True))
+    wins, losses = sum(late < early for early, late in pairs), sum(late > early for early, late in pairs)
+    chance = sign_test(wins, losses)
+    start, end = fmean(before), fmean(after)
+    note = f"{start:.3f} -> {end:.3f} nats a token (n={len(before)}, fell on {wins}, rose on {losses}, p={chance:.3f})"
+    return Check(name, chance < SIGNIFICANCE and end < start, start, end, len(before), note)
+
+
 def kept(name: str, before: Sequence[bool], after: Sequence[bool], *, tolerance: float = TOLERANCE) -> Check:
     """Paired: not more than one item, or `tolerance` of the items, lost on balance."""
     start, end = fmean(before), fmean(after)

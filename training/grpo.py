@@ -1,8 +1,9 @@
 """Reinforcement learning of one adapter slot: groups of rollouts, group-relative advantages, a clipped update.
 
-GRPO (Shao et al. 2024) with token-level averaging and clip-higher (DAPO, Yu et al. 2025). Each reward source is
-normalised within its group before the sources are combined; groups without spread are dropped and counted. Door:
-`Grpo`; the mathematics is in `losses`, the rewards come from `rewards`.
+GRPO (Shao et al. 2024) with token-level averaging and clip-higher (DAPO, Yu et al. 2025) by default, any policy loss of
+`losses` by name. Each reward source is normalised within its group before the sources are combined; groups without
+spread may be sampled once more, then they are dropped and counted. Door: `Grpo`; the mathematics is in `losses`, the
+rewards come from `rewards`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from statistics import fmean
 from typing import Any
 
@@ -18,22 +20,32 @@ import torch
 from torch import Tensor
 
 from agents.messages import SamplingParams
-from training.losses import PolicyLoss, combine_sources, group_advantages, kl_k3, policy_loss
+from training.losses import PolicyLoss, combine_sources, group_advantages, kl_k3, policy_loss, share_of
 from training.monitors import Monitors
 from training.optim import StackedAdamW, warmed_up
 from training.rewards.base import Batch, Need, Reward, Rewards, Trainable, score
-from training.rewards.prepare import Reader, prepare
-from training.rollouts import Rollout, Task, TaskSource, TrainablePolicy, sample_groups
+from training.rewards.prepare import BARE, Reader, prepare
+from training.rollouts import Rollout, Task, TaskSource, TokenPair, TrainablePolicy, sample_groups
 from training.signs import read_signs
+from training.supervised import mean_nll
 
 _NO_SIGNAL = 0.05
+_FURTHEST = 2.5
+"""Standard deviations that one rollout counts for at most, from one source."""
+_REPLAYED = 4
+"""Of so many rows that teach, one is replayed beside them."""
 _KL_ROWS = 32
 _BATCH_TOKENS = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class GrpoRecipe:
-    """Settings of the stage. `std_floor` keeps judge noise small, `shaping` is the weight of form beside substance."""
+    """Settings of the stage. `std_floor` keeps judge noise small, `shaping` is the weight of form beside substance.
+
+    `loss`, `level` and `scale` are names of `losses`; `cap` is cispo's. `resample` (0 or 1): how often groups without
+    spread are sampled again (DAPO's dynamic sampling). `ptx` weighs the NLL of replayed answers (Kimi K2). `prolonged`
+    holds the policy to the original base over many cycles (`prolonged.py`), not to what each begins with.
+    """
 
     rank: int = 8
     alpha: float = 16.0
@@ -44,13 +56,20 @@ class GrpoRecipe:
     passes: int = 1
     temperature: float = 1.0
     max_tokens: int = 16
+    loss: str = "dapo"
+    level: str = "token"
+    scale: str = "group"
     clip_low: float = 0.2
     clip_high: float = 0.28
     delta: float | None = 4.0
+    cap: float = 5.0
     kl_beta: float = 0.05
     kl_limit: float = 1.0
     std_floor: float = 0.1
     shaping: float = 0.2
+    resample: int = 0
+    ptx: float = 0.0
+    prolonged: bool = False
     warmup: int = 2
     gap_items: int = 64
     gate_items: int = 200
@@ -70,7 +89,8 @@ class Step:
 class Grpo:
     """Trains `slot` of a policy against the frozen slot `reference`.
 
-    `rewards` are sources with their weights; one of weight 0 is recorded and teaches nothing.
+    `rewards` are sources with their weights; one of weight 0 is recorded and teaches nothing. `replay` are prompts with
+    answers whose likelihood is kept up beside the rewards, by the recipe's `ptx`.
     """
 
     policy: TrainablePolicy
@@ -81,6 +101,7 @@ class Grpo:
     slot: int
     reference: int
     seed: int
+    replay: Sequence[TokenPair] = ()
 
     def run(self, tasks: TaskSource, on_step: Callable[[int, Step], None]) -> str | None:
         """Take `recipe.prompts` tasks a step; `on_step(done, step)` hears every step before the next tasks are taken.
@@ -100,17 +121,17 @@ class Grpo:
 
     def _step(self, index: int, tasks: Sequence[Task]) -> tuple[Step, str | None]:
         recipe = self.recipe
-        params = SamplingParams(recipe.max_tokens, recipe.temperature, seed=self.seed * 100_003 + index)
-        rollouts = sample_groups(self.policy, tasks, recipe.group, params, slot=self.slot)
-        batch = prepare(self._reader(), rollouts, self._needs())
-        scored = {reward.name: score(reward, batch) for reward, _ in self.rewards}
+        rollouts = sample_groups(self.policy, tasks, recipe.group, self._params(index), slot=self.slot)
+        batch, scored, advantages = self._scored(rollouts)
+        again = 0
+        if recipe.resample and (flat := without_spread(advantages)):
+            batch, scored, advantages = self._scored(self._sampled_again(index, tasks, rollouts, flat))
+            again = len(flat)
         scores = {name: per_rollout(one) for name, one in scored.items()}
-        weights = {reward.name: weight for reward, weight in self.rewards}
-        longest = max(len(rollout.sampled.token_ids) for rollout in rollouts)
-        advantages = advantages_of(scored, weights, recipe, longest=longest)
-        numbers = self._describe(batch, scores, advantages)
+        numbers = self._describe(batch, scores, advantages) | {"resampled": again}
         numbers["info"] = {name: dict(one.info) for name, one in scored.items() if one.info}
-        signs = read_signs(rollouts, scores, weights, _means(advantages, rollouts), flat=1.0 - numbers["informative"])
+        weights, taught = {reward.name: weight for reward, weight in self.rewards}, _means(advantages, batch.rollouts)
+        signs = read_signs(batch.rollouts, scores, weights, taught, flat=1.0 - numbers["informative"])
         numbers |= dataclasses.asdict(signs)
         stop = self.monitors.after_rollouts(entropy=numbers["entropy"], length=numbers["length"], kl=numbers["kl"])
         stop = stop or self.monitors.after_scores(signs)
@@ -121,7 +142,31 @@ class Grpo:
             numbers |= learned
             if stop is not None:
                 break
-        return Step(numbers, rollouts, scores, _means(advantages, rollouts)), stop
+        return Step(numbers, batch.rollouts, scores, taught), stop
+
+    def _params(self, draw: int) -> SamplingParams:
+        return SamplingParams(self.recipe.max_tokens, self.recipe.temperature, seed=self.seed * 100_003 + draw)
+
+    def _scored(self, rollouts: Sequence[Rollout]) -> tuple[Batch, dict[str, Rewards], Tensor]:
+        """The rollouts as the rewards read them, what these say of them, and the advantages that follow."""
+        batch = prepare(self._reader(), rollouts, self._needs())
+        scored = {reward.name: score(reward, batch) for reward, _ in self.rewards}
+        weights = {reward.name: weight for reward, weight in self.rewards}
+        longest = max(len(rollout.sampled.token_ids) for rollout in rollouts)
+        return batch, scored, advantages_of(scored, weights, self.recipe, longest=longest)
+
+    def _sampled_again(
+        self, index: int, tasks: Sequence[Task], rollouts: Sequence[Rollout], flat: Sequence[int]
+    ) -> list[Rollout]:
+        """The rollouts with the groups of `flat` sampled anew. All are scored again: a reward may weigh the batch."""
+        size, draw = self.recipe.group, self.recipe.steps + index
+        wanted = [tasks[group] for group in flat]
+        fresh = sample_groups(self.policy, wanted, size, self._params(draw), slot=self.slot)
+        renewed = list(rollouts)
+        for place, rollout in enumerate(fresh):
+            group = flat[rollout.group]
+            renewed[group * size + place % size] = dataclasses.replace(rollout, group=group)
+        return renewed
 
     def _reader(self) -> Reader:
         return Reader(self.policy, slot=self.slot, reference=self.reference)
@@ -143,19 +188,31 @@ class Grpo:
             return {"loss": None, "gradient_norm": None}, None
         self.optimizer.zero_grad()
         gains, losses = advantages.flatten(0, 1), list[PolicyLoss]()
-        counts = [len(rollouts[row].sampled.token_ids) for row in rows]
-        for batch in micro_batches(rows, rollouts):
+        lengths = {row: len(rollouts[row].sampled.token_ids) for row in rows}
+        batches = list(micro_batches(rows, rollouts))
+        for batch in batches:
             loss = self._loss(rollouts, batch, gains[batch])
-            tokens = sum(len(rollouts[row].sampled.token_ids) for row in batch)
-            share = tokens / sum(counts)
+            mine = [lengths[row] for row in batch]
+            share = share_of(self.recipe.loss, mine, list(lengths.values()), batches=len(batches))
             losses.append(dataclasses.replace(loss, value=loss.value.detach() * share))
             torch.autograd.backward(loss.value * share)
-        applied = self.optimizer.step(lr_scale=warmed_up(index, warmup=self.recipe.warmup))
         value = float(sum(loss.value for loss in losses))
-        numbers = {"loss": value, "gradient_norm": float(applied.norms[0])}
+        replayed = self._replay(index, len(rows))
+        applied = self.optimizer.step(lr_scale=warmed_up(index, warmup=self.recipe.warmup))
+        numbers = {"loss": value, "gradient_norm": float(applied.norms[0])} | replayed
         numbers |= {name: fmean(getattr(loss, name) for loss in losses) for name in ("clipped_low", "clipped_high")}
         clipped = numbers["clipped_low"] + numbers["clipped_high"]
         return numbers, self.monitors.after_update(value, applied, clipped=clipped)
+
+    def _replay(self, index: int, rows: int) -> dict[str, float]:
+        """Add `ptx` times the NLL a token of some of the replay to the gradients."""
+        if not self.replay or not self.recipe.ptx:
+            return {}
+        count = min(len(self.replay), max(1, rows // _REPLAYED))
+        some = Random(f"replay {self.seed} {index}").sample(list(self.replay), count)
+        nll = mean_nll(*self.policy.logprobs(some, slot=self.slot))
+        torch.autograd.backward(self.recipe.ptx * nll)
+        return {"replay_nll": float(nll.detach())}
 
     def _loss(self, batch: Batch, rows: Sequence[int], advantages: Tensor) -> PolicyLoss:
         recipe, rollouts = self.recipe, [batch[row] for row in rows]
@@ -167,9 +224,13 @@ class Grpo:
             _padded([rollout.sampled.logprobs for rollout in rollouts], logp),
             (advantages if advantages.dim() == 1 else advantages[:, : logp.shape[1]]).to(logp),
             mask,
+            loss=recipe.loss,
+            level=recipe.level,
             clip_low=recipe.clip_low,
             clip_high=recipe.clip_high,
             delta=recipe.delta,
+            cap=recipe.cap,
+            longest=recipe.max_tokens,
             kl_beta=recipe.kl_beta,
             logp_ref=None if reference is None else _padded(reference, logp),
         )
@@ -179,20 +240,24 @@ class Grpo:
     ) -> dict[str, Any]:
         """What to watch: mean rewards, entropy and KL a token in nats, mean length, share of groups that teach."""
         logprobs = [value for rollout in rollouts for value in rollout.sampled.logprobs]
-        means = {f"reward_{name}": _mean_present(values) for name, values in scores.items()}
-        return means | {
+        numbers: dict[str, Any] = {f"reward_{name}": _mean_present(values) for name, values in scores.items()}
+        numbers |= {
             "entropy": -fmean(logprobs),
             "length": fmean(len(rollout.sampled.token_ids) for rollout in rollouts),
-            "kl": self._measured_kl(rollouts),
+            "kl": self._measured_kl(rollouts, self.reference, rollouts.ref_logprobs),
             "informative": len(informative(advantages)) / len(rollouts),
         }
+        if self.recipe.prolonged:
+            bare = numbers["kl"] if self.reference == BARE else self._measured_kl(rollouts, BARE, None)
+            numbers["kl_base"] = bare
+        return numbers
 
-    def _measured_kl(self, rollouts: Batch) -> float:
-        """Mean k3 over the tokens of some 32 rollouts, evenly spread over the groups."""
+    def _measured_kl(self, rollouts: Batch, slot: int, anchors: Sequence[Sequence[float]] | None) -> float:
+        """Mean k3 to a slot over the tokens of some 32 rollouts, evenly spread over the groups."""
         every = slice(None, None, max(1, len(rollouts) // _KL_ROWS))
-        some, anchors = rollouts[every], rollouts.ref_logprobs
+        some = rollouts[every]
         if anchors is None:
-            anchor: Sequence[Sequence[float]] = self.policy.score([one.pair for one in some], slot=self.reference)
+            anchor: Sequence[Sequence[float]] = self.policy.score([one.pair for one in some], slot=slot)
         else:
             anchor = anchors[every]
         sampled = torch.tensor([value for rollout in some for value in rollout.sampled.logprobs])
@@ -228,11 +293,19 @@ def _normalised(rewards: Rewards, tokens: int, recipe: GrpoRecipe) -> Tensor:
     if rewards.token_values is None:
         present = [math.nan if value is None else value for value in rewards.values or ()]
         values = torch.tensor(present, dtype=torch.float64).view(-1, recipe.group)
-        advantages = group_advantages(values, eps=0.0, std_floor=recipe.std_floor)
-        return advantages.repeat_interleave(tokens, dim=1)
+        return _relative(values, recipe).repeat_interleave(tokens, dim=1)
     padded = [[*(row or ()), *[math.nan] * (tokens - len(row or ()))] for row in rewards.token_values]
-    values = torch.tensor(padded, dtype=torch.float64).view(-1, recipe.group * tokens)
-    return group_advantages(values, eps=0.0, std_floor=recipe.std_floor)
+    return _relative(torch.tensor(padded, dtype=torch.float64).view(-1, recipe.group * tokens), recipe)
+
+
+def _relative(values: Tensor, recipe: GrpoRecipe) -> Tensor:
+    return group_advantages(values, eps=0.0, std_floor=recipe.std_floor, scale=recipe.scale, limit=_FURTHEST)
+
+
+def without_spread(advantages: Tensor) -> list[int]:
+    """The groups that have nothing to teach; advantages as `advantages_of` gives them."""
+    flat: list[int] = (advantages.abs().flatten(1).amax(dim=1) < _NO_SIGNAL).nonzero().flatten().tolist()
+    return flat
 
 
 def informative(advantages: Tensor) -> list[int]:

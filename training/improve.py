@@ -1,7 +1,7 @@
 """The door of the learning room: one improvement of one agent, from a leased job to a published adapter or a refusal.
 
-    read the plan → freeze the data → load base and live adapter → stage: preferences → gate → stage: environment → gate
-    → publish at most one version
+    read the plan → freeze the data → load base and live adapter → each stage of texts, preferences, environment: train
+    → gate → publish at most one version
 
 Each stage starts from the last candidate that passed. Publishing is: adapter folder on disk (named by the lease's
 token), then one SQL transaction that checks the lease, records the version, moves the agent's pointer, writes the
@@ -13,50 +13,37 @@ to another model. Nothing here knows of queues or processes.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from agents.adapters import Adapter, AdapterStore, activate, read_adapter
-from agents.engine.base import load_base
+from agents.engine.base import Base, load_base
 from agents.engine.lora import AdapterStack
 from personal_data.database import Database
-from personal_data.errors import BackendError, Conflict, InvalidInput, NotFound
-from personal_data.records import AdapterVersion, Agent, new_id
+from personal_data.errors import BackendError, Conflict
+from personal_data.records import AdapterVersion, new_id
 from personal_data.settings import Settings
 from training import journal, ledger
+from training.frozen import Frozen, freeze, recipe_of, settings_of
 from training.journal import Decision, Journal
 from training.ledger import Lease
 from training.packing import SharedPromptPolicy
-from training.plan import Plan, read_plan
-from training.preference import encode_pairs
+from training.plan import EnvironmentPlan, Plan, read_plan
+from training.preference import PreferenceRecipe, encode_completion, encode_liked, encode_pairs
+from training.rewards.prepare import BARE
 from training.rewards.registry import LEARNING, REWARDS, Makers
-from training.stages import environment, preferences
-from training.stages.bench import INCUMBENT, POLICY, PROCESS, SLOTS, START, Bench, StageResult, Tell
+from training.rollouts import TokenPair
+from training.stages import environment, preferences, texts
+from training.stages.bench import ANCHOR, INCUMBENT, POLICY, PROCESS, SLOTS, START, Bench, StageResult, Tell
 from training.suite import make_suite
-from training.tasks.interactions import Preferences, read_preferences
+from training.supervised import TextsRecipe, pack
+from training.tasks.texts import Talk
 
 Progress = Callable[[str, int, int, str], None]
 """Stage, steps done, steps in all, a note. Whatever it raises stops the improvement; nothing is published then."""
-
-
-@dataclass(frozen=True)
-class _Frozen:
-    """What the job starts from, read once."""
-
-    agent_id: str
-    model: str
-    base: str
-    live: AdapterVersion | None
-    next_number: int
-    preferences: Preferences
-    known: str | None
-    """Why these preferences need not be learned again."""
 
 
 @dataclass
@@ -66,7 +53,7 @@ class _Cycle:
     database: Database
     lease: Lease
     plan: Plan
-    frozen: _Frozen
+    frozen: Frozen
     stack: AdapterStack
     bench: Bench
     progress: Progress
@@ -104,58 +91,63 @@ def improve(
 
 def _open(settings: Settings, database: Database, lease: Lease, plan: Plan, progress: Progress) -> _Cycle:
     with database.session() as session:
-        frozen = _freeze(settings, session, lease, plan)
+        frozen = freeze(settings, session, lease, plan)
         journal.close_interrupted(session, lease.job_id, lease.token)
     base = load_base(frozen.base)
-    live = None
-    if frozen.live is not None:
-        store = AdapterStore(settings.adapters_dir)
-        store.verify(frozen.live)
-        live = read_adapter(store.path(frozen.live), base_sha256=base.sha256)
-    ranks = [plan.preferences.rank, plan.environment.recipe.rank, live.rank if live else 1]
-    stack = AdapterStack(base, slots=SLOTS + _learns_along(plan), rank=max(ranks))
-    if live is not None:
-        stack.load(START, live)
-        stack.load(INCUMBENT, live)
-    policy = SharedPromptPolicy(base, stack)
-    suite = make_suite(plan.seed, **dataclasses.asdict(plan.evaluation))
-    train, held = (encode_pairs(base, pairs) for pairs in (frozen.preferences.train, frozen.preferences.gate))
-    bench = Bench(policy, stack.parameters(), suite, plan.seed, gate_pairs=held, train_pairs=train)
-    return _Cycle(database, lease, plan, frozen, stack, bench, progress)
+    store = AdapterStore(settings.adapters_dir)
+    live, anchor = (_adapter(store, version, base) for version in (frozen.live, frozen.anchor))
+    ranks = [plan.texts.rank, plan.preferences.rank, plan.environment.recipe.rank]
+    ranks += [adapter.rank for adapter in (live, anchor) if adapter is not None]
+    slots = ANCHOR + 1 if anchor is not None else SLOTS + _learns_along(plan)
+    stack = AdapterStack(base, slots=slots, rank=max(ranks))
+    for slot, adapter in ((START, live), (INCUMBENT, live), (ANCHOR, anchor)):
+        if adapter is not None:
+            stack.load(slot, adapter)
+    return _Cycle(database, lease, plan, frozen, stack, _bench(plan, frozen, base, stack), progress)
+
+
+def _adapter(store: AdapterStore, version: AdapterVersion | None, base: Base) -> Adapter | None:
+    if version is None:
+        return None
+    store.verify(version)
+    return read_adapter(store.path(version), base_sha256=base.sha256)
+
+
+def _bench(plan: Plan, frozen: Frozen, base: Base, stack: AdapterStack) -> Bench:
+    preferred, own = frozen.preferences, frozen.texts
+    block = min(plan.texts.block, base.max_positions - 1)
+
+    def blocks(talks: Sequence[Talk]) -> list[TokenPair]:
+        encoded = [encode_completion(base, text) for talk in talks for text in talk.texts]
+        return pack(encoded, end=base.tokenizer.eos_token_id, block=block)
+
+    return Bench(
+        policy=SharedPromptPolicy(base, stack),
+        parameters=stack.parameters(),
+        suite=make_suite(plan.seed, **dataclasses.asdict(plan.evaluation)),
+        seed=plan.seed,
+        gate_pairs=encode_pairs(base, preferred.gate),
+        train_pairs=encode_pairs(base, preferred.train),
+        gate_liked=encode_liked(base, preferred.gate),
+        train_liked=encode_liked(base, preferred.train),
+        train_texts=blocks(own.train),
+        gate_texts=[blocks([talk]) for talk in own.gate],
+        reference=_reference(frozen),
+    )
+
+
+def _reference(frozen: Frozen) -> int:
+    """The slot that reinforcement learning is held to: what the stage starts from, but for prolonged learning."""
+    if frozen.course is None:
+        return INCUMBENT
+    if frozen.course.reference is None:
+        return BARE
+    return START if frozen.anchor is None else ANCHOR
 
 
 def _learns_along(plan: Plan) -> bool:
     """Whether a reward trains an adapter of its own beside the policy."""
     return "environment" in plan.stages and plan.environment.reward in LEARNING
-
-
-def _freeze(settings: Settings, session: Session, lease: Lease, plan: Plan) -> _Frozen:
-    agent = session.get(Agent, lease.subject_id)
-    if agent is None or agent.user_id != lease.user_id:
-        raise NotFound(f"no agent {lease.subject_id}")
-    model = settings.models.get(agent.model)
-    if model is None or not model.trainable or model.base is None:
-        raise InvalidInput(f"model {agent.model!r} cannot be trained: it is not configured here with a `base`")
-    live = session.get(AdapterVersion, agent.live_version_id) if agent.live_version_id else None
-    preferences = read_preferences(session, agent.user_id)
-    known = journal.tried_before(
-        session,
-        agent_id=agent.id,
-        stage="preferences",
-        data_sha256=preferences.digest,
-        recipe=_recipe(plan, "preferences", agent.model),
-        live=live,
-    )
-    highest = session.scalar(sa.select(sa.func.max(AdapterVersion.number)).filter_by(agent_id=agent.id))
-    return _Frozen(
-        agent_id=agent.id,
-        model=agent.model,
-        base=model.base,
-        live=live,
-        next_number=(highest or 0) + 1,
-        preferences=preferences,
-        known=known,
-    )
 
 
 def _run_stage(cycle: _Cycle, stage: str) -> None:
@@ -165,11 +157,15 @@ def _run_stage(cycle: _Cycle, stage: str) -> None:
     def tell(done: int, total: int, note: str) -> None:
         cycle.progress(stage, done, total, note)
 
-    if stage == "preferences" and cycle.frozen.known is not None:
-        result = StageResult("skipped", (cycle.frozen.known,))
+    course = cycle.frozen.course if stage == "environment" else None
+    if (known := cycle.frozen.known.get(stage)) is not None:
+        result = StageResult("skipped", (known,))
+    elif course is not None and course.refused is not None:
+        result = StageResult("refused", (course.refused,))
     else:
         result = _train(cycle, stage, run, tell)
-    result = dataclasses.replace(result, gate=journal.finite(result.gate))
+    held_to = {} if course is None else {"reference": course.reference}
+    result = dataclasses.replace(result, gate=journal.finite(result.gate and {**result.gate, **held_to}))
     if result.decision == "passed":
         cycle.candidate = cycle.stack.export(POLICY)
         cycle.stack.load(INCUMBENT, cycle.candidate)
@@ -179,41 +175,33 @@ def _run_stage(cycle: _Cycle, stage: str) -> None:
 
 def _train(cycle: _Cycle, stage: str, run: Journal, tell: Tell) -> StageResult:
     """A candidate whose logits are not finite any more has diverged: that is the candidate's fault, not the job's."""
-    plan, bench = cycle.plan, cycle.bench
-    recipe = plan.preferences if stage == "preferences" else plan.environment.recipe
-    _prepare_policy(cycle, rank=recipe.rank, alpha=recipe.alpha)
+    plan, bench, frozen = cycle.plan, cycle.bench, cycle.frozen
+    recipe = settings_of(plan, stage)
+    practice = recipe.recipe if isinstance(recipe, EnvironmentPlan) else recipe
+    _prepare_policy(cycle, rank=practice.rank, alpha=practice.alpha)
     try:
-        if stage == "preferences":
-            return preferences.run(bench, cycle.frozen.preferences, plan.preferences, run, tell)
-        return environment.run(bench, plan.environment, run, tell)
+        if isinstance(recipe, TextsRecipe):
+            return texts.run(bench, frozen.texts, recipe, run, tell)
+        if isinstance(recipe, PreferenceRecipe):
+            return preferences.run(bench, frozen.preferences, recipe, run, tell)
+        return environment.run(bench, recipe, run, tell)
     except BackendError as error:
         return StageResult("refused", (f"training broke: {error}",))
 
 
 def _open_run(cycle: _Cycle, stage: str) -> Journal:
-    recipe = _recipe(cycle.plan, stage, cycle.frozen.model)
+    frozen = cycle.frozen
     return journal.open_run(
         cycle.database,
         job_id=cycle.lease.job_id,
         token=cycle.lease.token,
         stage=stage,
-        agent_id=cycle.frozen.agent_id,
-        parent_version_id=cycle.frozen.live.id if cycle.frozen.live else None,
-        recipe=recipe,
-        data_sha256=cycle.frozen.preferences.digest if stage == "preferences" else _digest(recipe),
-        made_from=cycle.frozen.preferences.made_from if stage == "preferences" else {},
+        agent_id=frozen.agent_id,
+        parent_version_id=frozen.live.id if frozen.live else None,
+        recipe=recipe_of(cycle.plan, stage, frozen.model),
+        data_sha256=frozen.digest(cycle.plan, stage),
+        made_from=frozen.made_from(cycle.plan, stage),
     )
-
-
-def _recipe(plan: Plan, stage: str, model: str) -> dict[str, Any]:
-    """The settings of a stage as they are recorded."""
-    settings = plan.environment if stage == "environment" else plan.preferences
-    return dataclasses.asdict(settings) | {"seed": plan.seed, "model": model}
-
-
-def _digest(recipe: dict[str, Any]) -> str:
-    """The items of an environment follow from its recipe."""
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
 def _prepare_policy(cycle: _Cycle, *, rank: int, alpha: float) -> None:

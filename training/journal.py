@@ -119,19 +119,19 @@ def tried_before(
     columns = (run.decision, run.job_id, run.token, run.parent_version_id, run.recipe, run.gate)
     runs = session.execute(sa.select(*columns).where(*same)).all()
     published = {(one.job_id, one.token) for one in runs if one.decision == "published"}
-    if published.intersection(_built_on(session, live)):
-        return "nothing new: these preferences were learned before"
+    if published.intersection((one.job_id, one.token) for one in lineage(session, live)):
+        return f"nothing new: these {stage} were learned before"
     start, wanted = live.id if live else None, {**recipe, "seed": None}
     again = [one for one in runs if one.parent_version_id == start and {**one.recipe, "seed": None} == wanted]
     if sum(one.decision == "refused" and not (one.gate or {}).get("passed") for one in again) >= 2:
-        return "nothing new: these preferences were tried twice and refused both times"
+        return f"nothing new: these {stage} were tried twice and refused both times"
     return None
 
 
-def _built_on(session: Session, version: AdapterVersion | None) -> Iterator[tuple[str, int]]:
-    """(job id, token) of a version and of every one that it builds on."""
+def lineage(session: Session, version: AdapterVersion | None) -> Iterator[AdapterVersion]:
+    """A version and every one that it builds on, newest first."""
     while version is not None:
-        yield version.job_id, version.token
+        yield version
         version = session.get(AdapterVersion, version.parent_id) if version.parent_id else None
 
 

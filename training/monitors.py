@@ -16,8 +16,12 @@ from training.signs import Signs
 
 MAX_SKIPPED = 3
 EXPLOSION = 100.0
+MAX_EXPLODED = 3
+"""One spike is clipped and does no harm: it comes where almost nothing is left to learn and the median is tiny."""
 _START = 3
 _RECENT = 3
+_FEW = 3.0
+"""Tokens more that say nothing: a ratio is none of answers of three."""
 _STEADY = 5
 """The estimate of KL has heavy tails: one sample in a thousand may say many nats. Its median over 5 steps does not."""
 _EVALUATION = 4
@@ -45,6 +49,7 @@ class Monitors:
     duplicated: float = 0.5
     broken: bool = False
     _skipped: int = 0
+    _exploded: int = 0
     _norms: list[float] = field(default_factory=list)
     _entropies: list[float] = field(default_factory=list)
     _lengths: list[float] = field(default_factory=list)
@@ -64,9 +69,12 @@ class Monitors:
             self.broken = self._skipped >= MAX_SKIPPED
             return f"loss or gradient was not finite {self._skipped} times" if self.broken else None
         self._norms.append(norm)
-        if len(self._norms) > 10 and norm > EXPLOSION * median(self._norms):
+        self._exploded += len(self._norms) > 10 and norm > EXPLOSION * median(self._norms)
+        if self._exploded >= MAX_EXPLODED:
             self.broken = True
-            return f"gradient norm {norm:.3g} is more than {EXPLOSION:.0f} times its median"
+            return (
+                f"gradient norm {norm:.3g} is more than {EXPLOSION:.0f} times its median, {MAX_EXPLODED} times so far"
+            )
         if clipped > self.clip_limit:
             return f"{clipped:.0%} of the tokens were clipped, above {self.clip_limit:.0%}"
         return None
@@ -84,7 +92,7 @@ class Monitors:
         if len(self._lengths) < _START + _RECENT:
             return None
         start, recent = fmean(self._lengths[:_START]), fmean(self._lengths[-_RECENT:])
-        if not self.shorter * start <= recent <= self.longer * start:
+        if not self.shorter * start <= recent <= max(self.longer * start, start + _FEW):
             return f"mean length went from {start:.1f} to {recent:.1f} tokens"
         start, recent = fmean(self._entropies[:_START]), fmean(self._entropies[-_RECENT:])
         if recent < self.entropy_floor * start:

@@ -1,7 +1,8 @@
 """What an improvement job asks for, read from its payload and checked before anything is loaded.
 
-    {"stages": ["preferences", "environment"], "seed": 7,
-     "preferences": {"epochs": 6},
+    {"stages": ["texts", "preferences", "environment"], "seed": 7,
+     "texts": {"epochs": 4},
+     "preferences": {"loss": "kto", "epochs": 6},
      "environment": {"name": "order", "difficulty": 2, "reward": "blind", "steps": 160},
      "evaluation": {"per_family": 16, "recall": 96}}
 
@@ -18,21 +19,41 @@ from typing import Any, TypeVar
 
 from personal_data.errors import InvalidInput
 from training.grpo import GrpoRecipe
-from training.preference import PreferenceRecipe
+from training.losses import LEVELS, POLICY_LOSSES, SCALES
+from training.preference import LOSSES, PreferenceRecipe
 from training.rewards.registry import REWARDS
+from training.supervised import TextsRecipe
 from training.tasks import families
 
-STAGES = ("preferences", "environment")
+STAGES = ("texts", "preferences", "environment")
+_BY_DEFAULT = ("preferences", "environment")
+_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "preferences": {"loss": tuple(LOSSES)},
+    "environment": {"loss": tuple(POLICY_LOSSES), "level": LEVELS, "scale": SCALES},
+}
 _LIMITS: Mapping[str, tuple[float, float]] = {
     "steps": (1, 1000),
     "prompts": (1, 256),
     "group": (2, 32),
     "passes": (1, 4),
     "lr": (0.0, 0.1),
+    "clip_low": (0.0, 1.0),
+    "clip_high": (0.0, 10.0),
+    "delta": (1.0, 1000.0),
+    "cap": (0.1, 1000.0),
+    "std_floor": (0.0, 10.0),
+    "resample": (0, 1),
+    "ptx": (0.0, 10.0),
     "kl_beta": (0.0, 10.0),
     "max_tokens": (1, 512),
     "gap_items": (8, 1000),
     "gate_items": (8, 5000),
+    "beta": (0.001, 10.0),
+    "label_smoothing": (0.0, 0.5),
+    "sft": (0.0, 10.0),
+    "block": (16, 8192),
+    "replay": (0.0, 10.0),
+    "replay_items": (0, 1000),
     "epochs": (1, 50),
     "max_updates": (1, 1000),
     "batch": (1, 64),
@@ -67,12 +88,13 @@ class Plan:
 
     stages: tuple[str, ...]
     seed: int
+    texts: TextsRecipe
     preferences: PreferenceRecipe
     environment: EnvironmentPlan
     evaluation: EvaluationPlan
 
 
-_Recipe = TypeVar("_Recipe", GrpoRecipe, PreferenceRecipe, EvaluationPlan)
+_Recipe = TypeVar("_Recipe", GrpoRecipe, PreferenceRecipe, TextsRecipe, EvaluationPlan)
 _Name = TypeVar("_Name", str, int)
 
 
@@ -80,16 +102,17 @@ def read_plan(payload: Mapping[str, Any], *, job_id: str) -> Plan:
     """Check a job's payload; the seed defaults to a hash of the job's id, so that a restarted job repeats itself.
 
     Raises:
-        InvalidInput: an unknown stage, family, difficulty, reward or setting, or a value out of range.
+        InvalidInput: an unknown stage, family, difficulty, reward, loss or setting, or a value out of range.
     """
     payload = {name: value for name, value in payload.items() if value is not None}
-    _known("improvement", payload, ("stages", "seed", "preferences", "environment", "evaluation"))
+    _known("improvement", payload, ("stages", "seed", "texts", "preferences", "environment", "evaluation"))
     seed = payload.get("seed", int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:4], "big"))
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise InvalidInput(f"seed must be a whole number within 0..{2**32 - 1}, not {seed!r}", param="seed")
     return Plan(
-        stages=_stages(payload.get("stages", STAGES)),
+        stages=_stages(payload.get("stages", _BY_DEFAULT)),
         seed=seed,
+        texts=_with_settings(TextsRecipe(), payload.get("texts", {}), "texts"),
         preferences=_with_settings(PreferenceRecipe(), payload.get("preferences", {}), "preferences"),
         environment=_environment(payload.get("environment", {})),
         evaluation=_with_settings(EvaluationPlan(), payload.get("evaluation", {}), "evaluation"),
@@ -116,14 +139,28 @@ def _environment(payload: Mapping[str, Any]) -> EnvironmentPlan:
 
 
 def _with_settings(recipe: _Recipe, settings: Mapping[str, Any], where: str) -> _Recipe:
-    names = [known.name for known in dataclasses.fields(recipe) if known.name in _LIMITS]
-    _known(where, settings, names)
+    named = _NAMES.get(where, {})
+    fields = [known.name for known in dataclasses.fields(recipe)]
+    _known(where, settings, [name for name in fields if name in _LIMITS or name in named or name == "prolonged"])
     for name, value in settings.items():
-        low, high = _LIMITS[name]
-        kinds = (int,) if type(getattr(recipe, name)) is int else (int, float)
-        if type(value) not in kinds or not low <= value <= high:
-            raise InvalidInput(f"{where}.{name} must be within {low}..{high}, not {value!r}", param=f"{where}.{name}")
+        if name in named:
+            _choice(name, value, named[name])
+        elif name == "prolonged":
+            _switch(where, name, value)
+        else:
+            _within(where, name, value, whole=type(getattr(recipe, name)) is int)
     return dataclasses.replace(recipe, **settings)
+
+
+def _within(where: str, name: str, value: Any, *, whole: bool) -> None:
+    low, high = _LIMITS[name]
+    if type(value) not in ((int,) if whole else (int, float)) or not low <= value <= high:
+        raise InvalidInput(f"{where}.{name} must be within {low}..{high}, not {value!r}", param=f"{where}.{name}")
+
+
+def _switch(where: str, name: str, value: Any) -> None:
+    if type(value) is not bool:
+        raise InvalidInput(f"{where}.{name} must be true or false, not {value!r}", param=f"{where}.{name}")
 
 
 def _choice(what: str, value: _Name, known: Sequence[_Name] | Mapping[_Name, Any]) -> _Name:

@@ -1,14 +1,16 @@
-"""Learning from the owner's preferences: DPO with a supervised term, on one adapter slot.
+"""Learning from the owner's preferences, with a supervised term beside it, on one adapter slot.
 
-`Dpo` updates a slot from encoded pairs; the reference is another, frozen slot, scored once. `margins_by_prompt` and
-`chosen_nll` measure it on pairs kept for the gate. The loss itself is in `losses`, the pairs come from
-`tasks/interactions`.
+`Dpo` updates a slot from pairs (DPO, cDPO, IPO), `Kto` from single answers that were liked or not, of which every pair
+holds two; the reference is another, frozen slot. `margins_by_prompt` and `chosen_nll` measure it on what was kept for
+the gate. The losses themselves are in `losses`, what was preferred comes from `tasks/interactions`. Door: `LOSSES`, the
+learners by the name of their loss.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from statistics import fmean
@@ -18,16 +20,22 @@ from torch import Tensor
 
 from agents.backend import PolicyBackend
 from agents.engine.base import Base
-from training.losses import dpo_loss
+from training.losses import dpo_loss, ipo_loss, kto_loss
 from training.monitors import Monitors
 from training.optim import StackedAdamW, warmed_up
 from training.rollouts import TokenPair, TrainablePolicy
+from training.supervised import mean_nll, shuffled
 from training.tasks.interactions import Preference
+
+Numbers = dict[str, float]
+"""What one step did, as it is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreferenceRecipe:
     """Settings of the stage. About 30 updates of 8 pairs move a style; `sft` anchors the chosen answers' likelihood.
+
+    `loss` is a name of `LOSSES`; `label_smoothing` (cDPO) is the share of labels taken to be wrong, of dpo alone.
 
     `min_gate` counts held-out prompts. One pair in four is held out, so 20 of them would ask for some 80 preferences,
     where some dozens must do; 8 is the fewest of which one may go the other way and the sign test still be passed.
@@ -35,6 +43,7 @@ class PreferenceRecipe:
 
     rank: int = 8
     alpha: float = 16.0
+    loss: str = "dpo"
     lr: float = 5e-4
     beta: float = 0.2
     label_smoothing: float = 0.0
@@ -48,23 +57,41 @@ class PreferenceRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedPair:
-    """A preference with the token ids of its chosen and rejected completions, each with its prompt."""
+class EncodedAnswer:
+    """A preference with the token ids of its prompt and of the answer that was liked."""
 
     preference: Preference
     chosen: TokenPair
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPair(EncodedAnswer):
+    """The same with the rejected answer, and its prompt."""
+
     rejected: TokenPair
 
 
 def encode_pairs(base: Base, preferences: Sequence[Preference]) -> list[EncodedPair]:
-    """Token ids of preferences; a pair that does not fit the model's context is left out."""
+    """Token ids of preferences of one answer over another; a pair that does not fit the model's context is left out."""
     encoded = []
     for preference in preferences:
+        if preference.rejected is None:
+            continue
         prompt = base.encode(preference.messages)
         chosen, rejected = (encode_completion(base, text) for text in (preference.chosen, preference.rejected))
         if len(prompt) + max(len(chosen), len(rejected)) <= base.max_positions:
             encoded.append(EncodedPair(preference, (prompt, chosen), (prompt, rejected)))
     return encoded
+
+
+def encode_liked(base: Base, preferences: Sequence[Preference]) -> list[EncodedAnswer]:
+    """Token ids of the answers that were liked over no other; one that does not fit the context is left out."""
+    liked = [
+        EncodedAnswer(one, (base.encode(one.messages), encode_completion(base, one.chosen)))
+        for one in preferences
+        if one.rejected is None
+    ]
+    return [one for one in liked if sum(map(len, one.chosen)) <= base.max_positions]
 
 
 def encode_completion(base: Base, text: str) -> list[int]:
@@ -73,13 +100,8 @@ def encode_completion(base: Base, text: str) -> list[int]:
     return [*ids, base.tokenizer.eos_token_id]
 
 
-def updates(pairs: int, recipe: PreferenceRecipe) -> int:
-    """How many optimiser steps so many pairs get."""
-    return min(math.ceil(pairs * recipe.epochs / recipe.batch), recipe.max_updates)
-
-
 @dataclass
-class Dpo:
+class Learner(ABC):
     """Trains `slot` of a policy against the frozen slot `reference`."""
 
     policy: TrainablePolicy
@@ -90,21 +112,57 @@ class Dpo:
     reference: int
     seed: int
 
-    def run(self, pairs: Sequence[EncodedPair], on_step: Callable[[int, dict[str, float]], None]) -> str | None:
-        """Update from the pairs; `on_step(done, numbers)` hears every step. Returns why it stopped early, or None."""
-        anchors = margins(self.policy, pairs, slot=self.reference)
-        batches = _batches(len(pairs), self.recipe.batch, Random(f"preferences {self.seed}"))
-        for step in range(updates(len(pairs), self.recipe)):
-            chosen = next(batches)
-            batch, anchor = [pairs[place] for place in chosen], [anchors[place] for place in chosen]
+    @abstractmethod
+    def examples(self, given: Sequence[EncodedAnswer]) -> int:
+        """How many examples this loss makes of what was given."""
+
+    @abstractmethod
+    def run(self, given: Sequence[EncodedAnswer], on_step: Callable[[int, Numbers], None]) -> str | None:
+        """Update from what was given; `on_step(done, numbers)` hears every step. Why it stopped early, or None."""
+
+    def updates(self, given: Sequence[EncodedAnswer]) -> int:
+        """How many optimiser steps it takes."""
+        recipe = self.recipe
+        return min(math.ceil(self.examples(given) * recipe.epochs / recipe.batch), recipe.max_updates)
+
+    def _steps(
+        self,
+        given: Sequence[EncodedAnswer],
+        loss_of: Callable[[list[int]], tuple[Tensor, Numbers]],
+        on_step: Callable[[int, Numbers], None],
+    ) -> str | None:
+        """Optimiser steps over shuffled batches; `loss_of` takes the places of a batch among the examples."""
+        batches = shuffled(self.examples(given), self.recipe.batch, Random(f"preferences {self.seed}"))
+        for step in range(self.updates(given)):
             self.optimizer.zero_grad()
-            loss, numbers = pair_loss(self.policy, batch, anchor, self.recipe, slot=self.slot)
+            loss, numbers = loss_of(next(batches))
             torch.autograd.backward(loss)
             update = self.optimizer.step(lr_scale=warmed_up(step, warmup=self.recipe.warmup))
             on_step(step + 1, numbers | {"gradient_norm": float(update.norms[0])})
             if (reason := self.monitors.after_update(numbers["loss"], update)) is not None:
                 return reason
         return None
+
+
+class Dpo(Learner):
+    """From pairs; an answer without a rejected one is not learned from."""
+
+    def examples(self, given: Sequence[EncodedAnswer]) -> int:
+        return len(_pairs(given))
+
+    def run(self, given: Sequence[EncodedAnswer], on_step: Callable[[int, Numbers], None]) -> str | None:
+        pairs = _pairs(given)
+        anchors = margins(self.policy, pairs, slot=self.reference)
+
+        def loss_of(places: list[int]) -> tuple[Tensor, Numbers]:
+            batch, anchor = [pairs[place] for place in places], [anchors[place] for place in places]
+            return pair_loss(self.policy, batch, anchor, self.recipe, slot=self.slot)
+
+        return self._steps(pairs, loss_of, on_step)
+
+
+def _pairs(given: Sequence[EncodedAnswer]) -> list[EncodedPair]:
+    return [one for one in given if isinstance(one, EncodedPair)]
 
 
 def pair_loss(
@@ -114,16 +172,20 @@ def pair_loss(
     recipe: PreferenceRecipe,
     *,
     slot: int,
-) -> tuple[Tensor, dict[str, float]]:
-    """DPO plus `sft` times the mean token NLL of the chosen answers; `anchors` are the reference's margins."""
+) -> tuple[Tensor, Numbers]:
+    """DPO's or IPO's loss plus `sft` times the mean token NLL of the chosen answers; `anchors` are the reference's
+    margins."""
     both = [pair.chosen for pair in batch] + [pair.rejected for pair in batch]
     logp, mask = policy.logprobs(both, slot=slot)
     logp = torch.where(mask, logp, 0.0)
     summed = logp.sum(dim=1)
     chosen, rejected = summed[: len(batch)], summed[len(batch) :]
     margin = chosen - rejected - torch.tensor(anchors, dtype=logp.dtype, device=logp.device)
-    preference = dpo_loss(margin, beta=recipe.beta, label_smoothing=recipe.label_smoothing).mean()
-    nll = -logp[: len(batch)].sum() / mask[: len(batch)].sum()
+    if recipe.loss == "ipo":
+        preference = ipo_loss(margin, beta=recipe.beta).mean()
+    else:
+        preference = dpo_loss(margin, beta=recipe.beta, label_smoothing=recipe.label_smoothing).mean()
+    nll = mean_nll(logp[: len(batch)], mask[: len(batch)])
     loss = preference + recipe.sft * nll
     numbers = {
         "loss": float(loss.detach()),
@@ -134,14 +196,93 @@ def pair_loss(
     return loss, numbers
 
 
-def margins(policy: PolicyBackend, pairs: Sequence[EncodedPair], *, slot: int) -> list[float]:
-    """log p(chosen) - log p(rejected) of each pair, summed over tokens."""
-    chosen = policy.score([pair.chosen for pair in pairs], slot=slot)
-    rejected = policy.score([pair.rejected for pair in pairs], slot=slot)
-    return [sum(better) - sum(worse) for better, worse in zip(chosen, rejected, strict=True)]
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """An answer that was liked or not. `unrelated` is its prompt with the answer to another one, from which KTO reads
+    how far the policy has moved at large; None where there is no other prompt."""
+
+    answer: TokenPair
+    liked: bool
+    unrelated: TokenPair | None
 
 
-def margins_by_prompt(policy: PolicyBackend, pairs: Sequence[EncodedPair], *, slot: int) -> list[float]:
+def judgements(given: Sequence[EncodedAnswer]) -> list[Judgement]:
+    """What was given as single answers: of each pair, the one liked and the other not.
+
+    An unrelated answer is cut where it would make a longer row than the longest there is, which fits the context.
+    """
+    answers = [(one.chosen, True) for one in given] + [(one.rejected, False) for one in _pairs(given)]
+    room = max((len(prompt) + len(answer) for (prompt, answer), _ in answers), default=0)
+    found = []
+    for place, (pair, liked) in enumerate(answers):
+        others = (answers[(place + step) % len(answers)][0] for step in range(1, len(answers)))
+        other = next((answer for prompt, answer in others if list(prompt) != list(pair[0])), None)
+        unrelated = None if other is None else (pair[0], other[: room - len(pair[0])])
+        found.append(Judgement(pair, liked, unrelated))
+    return found
+
+
+class Kto(Learner):
+    """From single answers, liked or not: what has no rejected answer counts too."""
+
+    def examples(self, given: Sequence[EncodedAnswer]) -> int:
+        return len(given) + len(_pairs(given))
+
+    def run(self, given: Sequence[EncodedAnswer], on_step: Callable[[int, Numbers], None]) -> str | None:
+        judged = judgements(given)
+        anchors = [sum(tokens) for tokens in self.policy.score([one.answer for one in judged], slot=self.reference)]
+
+        def loss_of(places: list[int]) -> tuple[Tensor, Numbers]:
+            batch, anchor = [judged[place] for place in places], [anchors[place] for place in places]
+            return answer_loss(self.policy, batch, anchor, self._baseline(batch), self.recipe, slot=self.slot)
+
+        return self._steps(given, loss_of, on_step)
+
+    def _baseline(self, batch: Sequence[Judgement]) -> float:
+        """KL(policy || reference) of a whole answer in nats, estimated on unrelated ones; 0 without any, or below."""
+        unrelated = [one.unrelated for one in batch if one.unrelated is not None]
+        if not unrelated:
+            return 0.0
+        now, start = (self.policy.score(unrelated, slot=slot) for slot in (self.slot, self.reference))
+        return max(0.0, fmean(sum(late) - sum(early) for late, early in zip(now, start, strict=True)))
+
+
+def answer_loss(
+    policy: TrainablePolicy,
+    batch: Sequence[Judgement],
+    anchors: Sequence[float],
+    baseline: float,
+    recipe: PreferenceRecipe,
+    *,
+    slot: int,
+) -> tuple[Tensor, Numbers]:
+    """KTO's loss plus `sft` times the mean token NLL of the answers that were liked; `anchors` are the reference's
+    log-probabilities of the answers."""
+    logp, mask = policy.logprobs([one.answer for one in batch], slot=slot)
+    logp = torch.where(mask, logp, 0.0)
+    ratio = logp.sum(dim=1) - torch.tensor(anchors, dtype=logp.dtype, device=logp.device)
+    liked = torch.tensor([one.liked for one in batch], device=logp.device)
+    loss = kto_loss(ratio, liked, ratio.new_tensor(baseline), beta=recipe.beta).mean()
+    right = (ratio.detach() > baseline) == liked
+    numbers = {"accuracy": float(right.float().mean()), "baseline": baseline}
+    if bool(liked.any()):
+        nll = mean_nll(logp[liked], mask[liked])
+        loss = loss + recipe.sft * nll
+        numbers["chosen_nll"] = float(nll.detach())
+    return loss, {"loss": float(loss.detach())} | numbers
+
+
+def margins(policy: PolicyBackend, given: Sequence[EncodedAnswer], *, slot: int) -> list[float]:
+    """log p(chosen) - log p(rejected) of each pair, summed over tokens; log p(chosen) where nothing was rejected."""
+    chosen = policy.score([one.chosen for one in given], slot=slot)
+    rejected = iter(policy.score([pair.rejected for pair in _pairs(given)], slot=slot))
+    return [
+        sum(better) - (sum(next(rejected)) if isinstance(one, EncodedPair) else 0.0)
+        for one, better in zip(given, chosen, strict=True)
+    ]
+
+
+def margins_by_prompt(policy: PolicyBackend, pairs: Sequence[EncodedAnswer], *, slot: int) -> list[float]:
     """The mean margin of each prompt: several pairs of one prompt are one piece of evidence."""
     by_prompt: dict[str, list[float]] = {}
     for pair, margin in zip(pairs, margins(policy, pairs, slot=slot), strict=True):
@@ -149,23 +290,14 @@ def margins_by_prompt(policy: PolicyBackend, pairs: Sequence[EncodedPair], *, sl
     return [fmean(found) for found in by_prompt.values()]
 
 
-def prompts_of(pairs: Sequence[EncodedPair]) -> int:
+def prompts_of(pairs: Sequence[EncodedAnswer]) -> int:
     """How many different prompts pairs have."""
     return len({pair.preference.question for pair in pairs})
 
 
-def chosen_nll(policy: PolicyBackend, pairs: Sequence[EncodedPair], *, slot: int) -> list[float]:
+def chosen_nll(policy: PolicyBackend, pairs: Sequence[EncodedAnswer], *, slot: int) -> list[float]:
     """Negative log-likelihood a token of each chosen answer."""
     return [-sum(tokens) / len(tokens) for tokens in policy.score([pair.chosen for pair in pairs], slot=slot)]
 
 
-def _batches(count: int, size: int, rng: Random) -> Iterator[list[int]]:
-    """Shuffled passes without end; a batch never holds one pair twice unless there are fewer pairs than `size`."""
-    waiting: list[int] = []
-    size = min(size, count)
-    while True:
-        if len(waiting) < size:
-            others = [place for place in range(count) if place not in waiting]
-            waiting += rng.sample(others, len(others)) + rng.sample(waiting, len(waiting))
-        yield waiting[:size]
-        del waiting[:size]
+LOSSES: Mapping[str, type[Learner]] = {"dpo": Dpo, "ipo": Dpo, "kto": Kto}

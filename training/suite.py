@@ -1,7 +1,7 @@
 """What must not get worse: smoke items of every task family with work, and recall. Measured before and after a stage.
 
 The items are held out from all training, drawn once a cycle and equal for every adapter: comparisons are paired.
-Answers are greedy.
+Answers are greedy. `replay` draws items of the same kinds that may be trained on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from random import Random
 from agents import prompts
 from agents.backend import PolicyBackend, SampledTokens
 from agents.messages import Message, SamplingParams
-from training.rollouts import Task, answer_of, at_once_tasks
+from training.rollouts import Task, TokenPair, answer_of, at_once_tasks
 from training.tasks.environments import ENVIRONMENTS
 from training.tasks.families import checker
 from training.tasks.recall import RecallItem, recall_items
@@ -66,6 +66,24 @@ def make_suite(seed: int, *, per_family: int, recall: int, work_tokens: int) -> 
         rng = Random(f"suite {seed} {name}")
         work += at_once_tasks(environment, rng, environment.difficulties[0], per_family, held_out=True)
     return Suite(tuple(work), tuple(recall_items(Random(f"suite {seed} recall"), recall)), work_tokens)
+
+
+def replay(policy: PolicyBackend, suite: Suite, seed: int, count: int, *, slot: int) -> list[TokenPair]:
+    """A policy's own greedy answers to general items, half work and half recall, none of them held out: what it can do,
+    to be gone over while it learns something else. Answers that were cut off are left out."""
+    half, share = count // 2, count // (2 * len(ENVIRONMENTS)) + 1
+    tasks = [
+        task
+        for name, environment in ENVIRONMENTS.items()
+        for task in at_once_tasks(
+            environment, Random(f"replay {seed} {name}"), environment.difficulties[0], share, held_out=False
+        )
+    ]
+    worked = [(prompts.propose(task.question),) for task in tasks[: count - half]]
+    recalled = [item.messages for item in recall_items(Random(f"replay {seed} recall"), half, held_out=False)]
+    answered = answer_greedily(policy, worked, slot=slot, max_tokens=suite.work_tokens)
+    answered += answer_greedily(policy, recalled, slot=slot, max_tokens=suite.recall_tokens)
+    return [(one.prompt_ids, one.token_ids) for one in answered if one.finish_reason != "length"]
 
 
 def measure_tasks(policy: PolicyBackend, tasks: Sequence[Task], *, slot: int, max_tokens: int) -> Outcome:

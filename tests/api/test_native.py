@@ -133,6 +133,9 @@ def test_an_improvement_waits_for_a_worker_and_can_be_cancelled(ada: Person) -> 
     assert [job["id"] for job in ada.client.improvements()] == [second["id"], first["id"]]
     with pytest.raises(InvalidInput):
         ada.client.improve(stages=["sleep"])
+    ada.client.cancel_improvement(second["id"])
+    own = ada.client.improve(stages=["texts", "preferences"], texts={"epochs": 2}, preferences={"loss": "kto"})
+    assert own["state"] == "queued"
 
 
 def test_what_has_no_weights_cannot_be_improved(platform: Platform) -> None:

@@ -1,7 +1,8 @@
-"""Many adapters trained in one pass equal each of them trained alone."""
+"""Many adapters trained in one pass equal each of them trained alone, whatever the loss."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -12,9 +13,11 @@ from torch import Tensor
 from agents.engine.base import load_base
 from agents.engine.lora import AdapterStack
 from tests.agents import tiny
+from training.losses import POLICY_LOSSES, dpo_loss, group_advantages, ipo_loss, kto_loss, policy_loss
 from training.optim import StackedAdamW
 from training.packing import SharedPromptPolicy
 from training.rollouts import TokenPair
+from training.supervised import mean_nll
 
 SLOTS = (1, 2, 3)
 LRS, DECAYS, NORMS = [1e-2, 3e-3, 2e-2], [0.0, 0.1, 0.01], [1.0, 0.05, 1e9]
@@ -43,13 +46,81 @@ def batches(steps: int) -> list[dict[int, list[TokenPair]]]:
     ]
 
 
-def losses(policy: SharedPromptPolicy, work: dict[int, list[TokenPair]]) -> dict[int, Tensor]:
-    """Each adapter's mean loss a token, of one forward."""
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Of an adapter's rows: log-probabilities and mask [rows, T]."""
+
+
+def losses(policy: SharedPromptPolicy, work: dict[int, list[TokenPair]], loss: Loss = mean_nll) -> dict[int, Tensor]:
+    """Each adapter's loss, of one forward."""
     pairs = [pair for rows in work.values() for pair in rows]
     owners = [slot for slot, rows in work.items() for _ in rows]
     logp, mask = policy.logprobs(pairs, slot=owners)
     mine = {slot: torch.tensor([owner == slot for owner in owners]) for slot in work}
-    return {slot: -(logp[rows].sum() / mask[rows].sum()) for slot, rows in mine.items()}
+    return {slot: loss(logp[rows], mask[rows]) for slot, rows in mine.items()}
+
+
+def reinforced(name: str, level: str) -> Loss:
+    """A policy loss with advantages and samplers that depend on an adapter's own rows alone."""
+
+    def loss(logp: Tensor, mask: Tensor) -> Tensor:
+        rewards = torch.arange(len(logp), dtype=logp.dtype)[None]
+        gains = group_advantages(rewards, std_floor=0.1, scale="batch")[0] + 0.1
+        old = logp.detach() - 0.3 * torch.cos(torch.arange(logp.shape[1], dtype=logp.dtype))
+        found = policy_loss(logp, old, gains, mask, loss=name, level=level, longest=9, kl_beta=0.1, logp_ref=old - 0.2)
+        return found.value
+
+    return loss
+
+
+def preferred(name: str) -> Loss:
+    """A preference loss: the first row against each of the others, or each row liked or not."""
+
+    def loss(logp: Tensor, mask: Tensor) -> Tensor:
+        summed = torch.where(mask, logp, 0.0).sum(dim=1)
+        margin = summed[0] - summed
+        liked = torch.arange(len(logp)) % 2 == 0
+        found = {
+            "dpo": lambda: dpo_loss(margin, label_smoothing=0.1),
+            "ipo": lambda: ipo_loss(margin),
+            "kto": lambda: kto_loss(summed + 20, liked, summed.detach().mean().abs() / 100),
+        }
+        return found[name]().mean() + mean_nll(logp, mask)
+
+    return loss
+
+
+LOSSES = [
+    *(pytest.param(reinforced(name, "token"), id=name) for name in POLICY_LOSSES),
+    pytest.param(reinforced("grpo", "sequence"), id="gspo"),
+    *(pytest.param(preferred(name), id=name) for name in ("dpo", "ipo", "kto")),
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_cohort_equals_separate_runs_under_every_loss(loss: Loss, tmp_path: Path) -> None:
+    folder = tiny.save_qwen3(tmp_path)
+    cohort = policy(folder, torch.float64)
+    optimizer = StackedAdamW(cohort.stack.parameters(), slots=SLOTS, lr=LRS, eps=1e-6)
+    alone = {slot: policy(folder, torch.float64) for slot in SLOTS}
+    singles = {
+        slot: StackedAdamW(one.stack.parameters(), slots=[slot], lr=lr, eps=1e-6)
+        for (slot, one), lr in zip(alone.items(), LRS, strict=True)
+    }
+    for work in batches(4):
+        optimizer.zero_grad()
+        torch.stack(list(losses(cohort, work, loss).values())).sum().backward()
+        optimizer.step(active=list(work))
+        for slot, rows in work.items():
+            singles[slot].zero_grad()
+            losses(alone[slot], {slot: rows}, loss)[slot].backward()
+            singles[slot].step()
+    for slot in SLOTS:
+        for ours, theirs in zip(cohort.stack.parameters(), alone[slot].stack.parameters(), strict=True):
+            assert (ours[slot] - theirs[slot]).abs().max() <= 1e-10
+    start = policy(folder, torch.float64)
+    assert any(
+        (ours != theirs).any() for ours, theirs in zip(cohort.stack.parameters(), start.stack.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("save", [tiny.save_llama, tiny.save_qwen3])

@@ -112,8 +112,17 @@ def test_monitor_breaks_after_three_steps_that_are_not_finite() -> None:
 def test_monitor_breaks_on_an_exploding_gradient() -> None:
     monitors = Monitors()
     assert all(monitors.after_update(0.1, step()) is None for _ in range(12))
+    assert [monitors.after_update(0.1, step(150.0)) for _ in range(2)] == [None, None]  # clipped, and no harm
     assert "100 times its median" in str(monitors.after_update(0.1, step(150.0)))
     assert monitors.broken
+
+
+def test_monitor_lets_answers_of_three_tokens_grow_by_three() -> None:
+    monitors = Monitors()
+    for length in (3.0, 3.0, 3.0, 5.9, 5.9, 5.9, 5.9):
+        assert monitors.after_rollouts(entropy=1.0, length=length, kl=0.1) is None
+    stopped = [monitors.after_rollouts(entropy=1.0, length=7.0, kl=0.1) for _ in range(3)]
+    assert "mean length went from 3.0 to 7.0" in str(stopped[-1])
 
 
 @pytest.mark.parametrize(

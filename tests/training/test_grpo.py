@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from agents.backend import SampledTokens
 from agents.messages import Message, SamplingParams
 from tests.training.toy import ToyPolicy
 from training import grpo
 from training.grpo import Grpo, GrpoRecipe, Step, advantages_of, informative, per_rollout
-from training.losses import policy_loss
+from training.losses import LEVELS, POLICY_LOSSES, SCALES, policy_loss
 from training.monitors import Monitors
 from training.optim import StackedAdamW
 from training.rewards.base import Batch, Need, RewardFailed, Rewards
@@ -57,7 +60,9 @@ class Fine:
         return Rewards(None, [None if value is None else [value] for value in found])
 
 
-def run(policy: ToyPolicy, reward: Likes | Fine, recipe: GrpoRecipe, lr: float = 0.1) -> tuple[list[Step], str | None]:
+def run(
+    policy: ToyPolicy, reward: Likes | Fine, recipe: GrpoRecipe, lr: float = 0.1, **more: Any
+) -> tuple[list[Step], str | None]:
     steps: list[Step] = []
     trainer = Grpo(
         policy=policy,
@@ -66,8 +71,8 @@ def run(policy: ToyPolicy, reward: Likes | Fine, recipe: GrpoRecipe, lr: float =
         recipe=recipe,
         monitors=Monitors(kl_limit=recipe.kl_limit),
         slot=3,
-        reference=2,
         seed=5,
+        **{"reference": 2} | more,
     )
     stopped = trainer.run(Again(), lambda done, step: steps.append(step))
     return steps, stopped
@@ -213,3 +218,121 @@ def test_a_token_with_its_own_advantage_gets_its_own_gradient() -> None:
     torch.autograd.backward(loss.value)
     assert logp.grad is not None
     assert logp.grad.tolist() == [[-0.5, 1.0, 0.0]]
+
+
+@pytest.mark.parametrize("loss", POLICY_LOSSES)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_loss_learns_what_is_rewarded(loss: str, level: str, scale: str) -> None:
+    policy = ToyPolicy()
+    recipe = GrpoRecipe(loss=loss, level=level, scale=scale, steps=25, prompts=4, passes=2, max_tokens=1, kl_limit=9.0)
+    run(policy, Likes(0, 1, 0, 0), recipe)
+    assert policy.distribution(3)[1] > 0.6
+    assert (policy.logits[:3] == 0).all()
+
+
+@pytest.mark.parametrize("loss", POLICY_LOSSES)
+def test_no_loss_lets_gradients_that_are_not_finite_through(loss: str) -> None:
+    policy = ToyPolicy()
+    policy.logits.register_hook(lambda gradient: gradient * math.nan)  # type: ignore[no-untyped-call]
+    _, stopped = run(policy, Likes(1, 0, 0, 0), GrpoRecipe(loss=loss, steps=20, prompts=2))
+    assert stopped == "loss or gradient was not finite 3 times"
+    assert (policy.logits == 0).all()
+
+
+class First(ToyPolicy):
+    """Says "red" to everything it is asked, up to and with the call `until`; then it draws."""
+
+    def __init__(self, until: int) -> None:
+        super().__init__()
+        self.calls, self._until = list[int](), until
+
+    def sample(
+        self, prompts: Sequence[Sequence[Message]], n: int, params: SamplingParams, *, slot: int
+    ) -> list[list[SampledTokens]]:
+        self.calls.append(len(prompts))
+        if len(self.calls) > self._until:
+            return super().sample(prompts, n, params, slot=slot)
+        return super().sample(prompts, n, SamplingParams(1, 0.0), slot=slot)
+
+
+def test_a_group_without_spread_is_sampled_once_more_then_dropped_and_counted() -> None:
+    plain, lucky, luckless = First(1), First(1), First(2)
+    for policy, resample in ((plain, 0), (lucky, 1), (luckless, 1)):
+        steps, _ = run(policy, Likes(0, 1, 0, 0), GrpoRecipe(steps=1, prompts=3, resample=resample))
+        numbers = steps[0].numbers
+        assert [rollout.group for rollout in steps[0].rollouts] == [group for group in range(3) for _ in range(8)]
+        if policy is lucky:
+            assert (numbers["resampled"], numbers["informative"]) == (3, 1.0)
+            assert policy.calls == [3, 3]
+        else:
+            assert (numbers["resampled"], numbers["informative"]) == (3 * resample, 0.0)
+            assert numbers["loss"] is None
+    assert plain.calls == [3]
+    assert luckless.calls == [3, 3]
+    assert (lucky.logits[3] != 0).any()
+    assert (luckless.logits == 0).all()
+
+
+def test_only_groups_without_spread_are_sampled_again() -> None:
+    """With a rare reward some groups have one success and others none."""
+    values = Likes(0, 1, 0, 0)
+    recipe = GrpoRecipe(steps=1, prompts=12, group=3)
+    before, _ = run(ToyPolicy(), values, recipe)
+    after, _ = run(ToyPolicy(), values, dataclasses.replace(recipe, resample=1))
+    flat = [
+        group
+        for group in range(12)
+        if len({values._values[one.sampled.token_ids[0]] for one in before[0].rollouts[3 * group : 3 * group + 3]}) == 1
+    ]
+    assert 0 < len(flat) < 12
+    assert after[0].numbers["resampled"] == len(flat)
+    changed = {
+        late.group
+        for early, late in zip(before[0].rollouts, after[0].rollouts, strict=True)
+        if early.sampled != late.sampled
+    }
+    assert changed and changed <= set(flat)
+    assert after[0].numbers["informative"] > before[0].numbers["informative"]
+
+
+def test_a_replay_keeps_an_accepted_answer_likely() -> None:
+    free, held = ToyPolicy(), ToyPolicy()
+    recipe = GrpoRecipe(steps=30, prompts=4, kl_limit=9.0, ptx=1.0)
+    steps, _ = run(free, Likes(1, 0, 0, 0), recipe)
+    assert "replay_nll" not in steps[0].numbers
+    steps, _ = run(held, Likes(1, 0, 0, 0), recipe, replay=[((0,), (2,))])
+    assert steps[0].numbers["replay_nll"] == pytest.approx(math.log(4))
+    assert held.distribution(3)[2] > free.distribution(3)[2]
+
+
+def test_a_replay_of_weight_nought_changes_nothing() -> None:
+    without, beside = ToyPolicy(), ToyPolicy()
+    recipe = GrpoRecipe(steps=5, prompts=3)
+    run(without, Likes(0, 1, 0, 0.5), recipe)
+    run(beside, Likes(0, 1, 0, 0.5), recipe, replay=[((0,), (2,))])
+    assert torch.equal(without.logits, beside.logits)
+
+
+@pytest.mark.parametrize("reference", [0, 2])
+def test_prolonged_learning_measures_how_far_it_is_from_the_bare_base(reference: int) -> None:
+    policy = ToyPolicy()
+    with torch.no_grad():
+        policy.logits[3, 0, 0] = policy.logits[2, 0, 0] = 1.0
+    steps, _ = run(
+        policy, Likes(1, 0, 0, 0), GrpoRecipe(steps=1, prompts=8, prolonged=True), reference=reference, lr=0.0
+    )
+    numbers = steps[0].numbers
+    odds = policy.distribution(3).detach()
+    exact = float((odds * (odds / 0.25).log()).sum())
+    assert numbers["kl_base"] == pytest.approx(exact, abs=0.1)
+    assert numbers["kl"] == pytest.approx(numbers["kl_base"] if reference == 0 else 0.0, abs=1e-6)
+
+
+def test_one_source_cannot_outshout_the_others() -> None:
+    """One success among 16 is worth 3.75 standard deviations, and counts for 2.5."""
+    scored = {"rare": Rewards([1.0] + [0.0] * 15)}
+    found = advantages_of(scored, {"rare": 1.0}, GrpoRecipe(group=16))
+    assert found[0, 0] == 2.5
+    unscaled = advantages_of(scored, {"rare": 1.0}, GrpoRecipe(group=16, scale="none"))
+    assert unscaled[0, 0].item() == pytest.approx(15 / 16)

@@ -245,7 +245,20 @@ def test_where_thinking_longer_gains_nothing_it_skips_and_says_so(tiny_place: Wo
 @pytest.mark.parametrize(
     ("payload", "told"),
     [
-        ({"stages": ["sleep"]}, "known: preferences, environment"),
+        ({"stages": ["sleep"]}, "known: texts, preferences, environment"),
+        ({"preferences": {"loss": "ppo"}}, "unknown loss 'ppo'; known: dpo, ipo, kto"),
+        ({"preferences": {"beta": 0}}, "preferences.beta must be within 0.001"),
+        ({"preferences": {"label_smoothing": 0.6}}, "preferences.label_smoothing must be within 0.0..0.5"),
+        ({"environment": {"loss": "dpo"}}, "unknown loss 'dpo'; known: grpo, bnpo, dapo, dr_grpo, cispo"),
+        ({"environment": {"loss": ["dapo"]}}, "unknown loss"),
+        ({"environment": {"level": "word"}}, "unknown level 'word'; known: token, sequence"),
+        ({"environment": {"scale": "all"}}, "unknown scale 'all'; known: group, batch, none"),
+        ({"environment": {"resample": 2}}, "environment.resample must be within 0..1"),
+        ({"environment": {"delta": 0.5}}, "environment.delta must be within 1.0"),
+        ({"environment": {"ptx": float("nan")}}, "environment.ptx must be within"),
+        ({"environment": {"prolonged": 1}}, "environment.prolonged must be true or false"),
+        ({"texts": {"block": 4}}, "texts.block must be within 16..8192"),
+        ({"texts": {"loss": "dpo"}}, "unknown setting of texts 'loss'"),
         ({"environment": {"name": "chess"}}, "known: add, subtract"),
         ({"environment": {"reward": "applause"}}, "known: blind, endogenous, generative"),
         ({"environment": {"name": "add", "difficulty": 9}}, "known: 1, 2, 3, 4"),
@@ -384,6 +397,8 @@ def test_practice_records_every_rollout_with_every_score(nursery_place: Workplac
     rollouts = nursery_place.rows(Rollout)
     assert result["decision"] in ("published", "refused")
     assert len(run.steps) == 3
+    assert run.made_from == {}
+    assert [step["resampled"] for step in run.steps] == [0, 0, 0]
     assert len(rollouts) == 3 * 6 * 8
     assert {(row.step, row.group) for row in rollouts} == {(step, group) for step in range(3) for group in range(6)}
     assert all(set(row.rewards) == {"truth", "shaping"} for row in rollouts)

@@ -16,13 +16,19 @@ from training.tasks.interactions import Preference, Preferences, read_preference
 ADA = "usr_ada"
 
 
-def said(*turns: str, chosen: str = "yes :)", memory: str | None = None, talk: str | None = None) -> Preference:
+def said(
+    *turns: str,
+    chosen: str = "yes :)",
+    rejected: str | None = "no",
+    memory: str | None = None,
+    talk: str | None = None,
+) -> Preference:
     """The owner's turns, with one answer between two of them."""
     lines = [] if memory is None else [MemoryLine("Ada", memory)]
     messages = [system("Ada", lines)]
     for place, turn in enumerate(turns):
         messages += [Message("assistant", "go on")] * (place > 0) + [Message("user", turn)]
-    return Preference(tuple(messages), chosen, "no", talk)
+    return Preference(tuple(messages), chosen, rejected, talk)
 
 
 def questions(pairs: tuple[Preference, ...]) -> set[str]:
@@ -73,6 +79,27 @@ def test_the_same_pair_twice_is_one_pair() -> None:
     assert [pair.chosen for pair in both.train + both.gate] == ["yes :)", "there"]
 
 
+def test_opposite_preferences_are_both_left_out_and_counted() -> None:
+    pairs = [said("a"), said("b"), said("a", chosen="no", rejected="yes :)"), said("a", chosen="no", rejected="maybe")]
+    both = split(pairs)
+    assert both.contradicting == 2
+    assert {(pair.question, pair.chosen, pair.rejected) for pair in both.train + both.gate} == {
+        ("b", "yes :)", "no"),
+        ("a", "no", "maybe"),
+    }
+
+
+def test_with_other_memories_in_view_an_opposite_is_none() -> None:
+    both = split([said("a", memory="x"), said("a", memory="y", chosen="no", rejected="yes :)")])
+    assert both.contradicting == 0
+    assert len(both.train + both.gate) == 2
+
+
+def test_a_pair_says_more_than_that_its_answer_was_liked() -> None:
+    both = split([said("a", rejected=None), said("a"), said("b", rejected=None)])
+    assert {(pair.question, pair.rejected) for pair in both.train + both.gate} == {("a", "no"), ("b", None)}
+
+
 @pytest.fixture
 def memory(any_database: Database) -> Memory:
     with any_database.session() as session:
@@ -110,6 +137,12 @@ def test_feedback_is_read_with_its_conversation(any_database: Database, memory: 
         "was it?": None,
     }
     assert (found.unpaired, found.forgotten) == (1, 0)
+    with any_database.reading() as session:
+        with_liked = read_preferences(session, ADA, unpaired=True)
+    assert with_liked.unpaired == 0
+    assert questions(with_liked.train + with_liked.gate) == {"is it?", "was it?", "will it?"}
+    assert with_liked.digest != found.digest
+    assert len(with_liked.made_from["feedback"]) == 3
 
 
 def test_what_was_forgotten_is_not_trained_on(any_database: Database, memory: Memory) -> None:

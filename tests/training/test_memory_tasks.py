@@ -26,7 +26,7 @@ from training.nursery.reading import read_fact
 from training.rewards.truth import Truth
 from training.rollouts import sample_groups
 from training.suite import measure_tasks
-from training.tasks.interactions import for_gate
+from training.tasks.interactions import is_for_gate
 from training.tasks.memories import LEARNABLE, MEMORIES, MemoryTasks, OwnText, OwnTexts, memory_tasks, read_own_texts
 
 ADA, BEN = "usr_ada", "usr_ben"
@@ -117,7 +117,7 @@ def tasks_of(found: OwnTexts, policy: Scripted | EnginePolicy) -> MemoryTasks:
 
 def side(wanted: bool, count: int = 1) -> list[str]:
     """Conversations of one side."""
-    return [talk for talk in (f"talk {number}" for number in range(1000)) if for_gate(talk) is wanted][:count]
+    return [talk for talk in (f"talk {number}" for number in range(1000)) if is_for_gate(talk) is wanted][:count]
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_texts_are_divided_by_conversation() -> None:
         assert tasks
         for task in tasks:
             text = next(text for text, fact in facts.items() if fact and task.question in fact.questions(by_owner=True))
-            assert for_gate(said_in[text]) is wanted
+            assert is_for_gate(said_in[text]) is wanted
     again = tasks_of(own(*TEXTS, conversations=talks), Scripted())
     assert (again.train, again.gate) == (found.train, found.gate)
 

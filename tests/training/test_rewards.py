@@ -138,6 +138,13 @@ def test_shaping_only_takes_away() -> None:
     assert Shaping().score(said).values == [0.0, -1.0, -1.0, -1.0]
 
 
+def test_work_is_bad_form_only_where_the_answer_was_asked_for_at_once() -> None:
+    worked = "Tom is older than Ada.\nanswer: Tom"
+    at_once, at_length = Task((prompts.at_once("Who?"),), "Who?"), Task((prompts.propose("Who?"),), "Who?")
+    said = [rollout(text, of=task) for task in (at_once, at_length) for text in ("Tom", worked)]
+    assert Shaping().score(said).values == [0.0, -1.0, 0.0, 0.0]
+
+
 class Broken:
     name = "broken"
     needs: frozenset[Need] = frozenset()

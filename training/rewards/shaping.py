@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agents import prompts
 from training.rewards.base import Need, Rewards
 from training.rollouts import Rollout
 
@@ -15,7 +16,8 @@ def repetition(token_ids: Sequence[int], *, ngram: int = 2) -> float:
 
 
 class Shaping:
-    """-1 for an answer that is empty or was cut off, else the share of repeated 3-grams, negative."""
+    """-1 for an answer that is empty, was cut off, or shows work where it was asked for at once; else the share of
+    repeated 3-grams, negative."""
 
     name = "shaping"
     needs: frozenset[Need] = frozenset()
@@ -24,4 +26,12 @@ class Shaping:
         return Rewards([self._value(rollout) for rollout in rollouts])
 
     def _value(self, rollout: Rollout) -> float:
-        return -1.0 if rollout.answer is None else repetition(rollout.sampled.token_ids, ngram=3)
+        if rollout.answer is None or _thinks_aloud(rollout):
+            return -1.0
+        return repetition(rollout.sampled.token_ids, ngram=3)
+
+
+def _thinks_aloud(rollout: Rollout) -> bool:
+    """What is to be learnt is the answer at once: to write the work out is another skill, and longer."""
+    asked = rollout.task.messages[-1].content
+    return asked.endswith(prompts.AT_ONCE) and prompts.final_answer(rollout.sampled.text) is not None

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from training import preference
 from training.gate import Check, Verdict, kept
 from training.monitors import Monitors
-from training.preference import EncodedPair
+from training.preference import EncodedAnswer, EncodedPair
 from training.rewards.registry import REWARDS, Makers
-from training.rollouts import TrainablePolicy
+from training.rollouts import TokenPair, TrainablePolicy
 from training.suite import Outcome, Suite
 
 START, INCUMBENT, POLICY = 1, 2, 3
@@ -21,6 +22,8 @@ PROCESS = 4
 """A reward model that learns along with the policy, in a bench that has one."""
 SLOTS = 4
 """Without it."""
+ANCHOR = 5
+"""An earlier version that prolonged learning is held to, in a bench that has one."""
 
 Tell = Callable[[int, int, str], None]
 """Progress: steps done, steps in all, a note."""
@@ -30,8 +33,10 @@ Tell = Callable[[int, int, str], None]
 class Bench:
     """What a stage works with. `baseline` holds the incumbent's answers to the suite, once they were needed.
 
-    `train_pairs` and `gate_pairs` are the owner's preferences on either side of the split. `rewards` are how rewards
-    are made.
+    `train_pairs` and `gate_pairs` are the owner's preferences on either side of the split, `train_liked` and
+    `gate_liked` answers that they liked over no other, where a loss learns from these. `train_texts` are blocks of
+    the owner's own texts, `gate_texts` those of each conversation that was held out. `reference` is the slot that
+    reinforcement learning is held to. `rewards` are how rewards are made.
     """
 
     policy: TrainablePolicy
@@ -41,6 +46,11 @@ class Bench:
     baseline: dict[str, Outcome] | None = None
     gate_pairs: list[EncodedPair] = field(default_factory=list)
     train_pairs: list[EncodedPair] = field(default_factory=list)
+    gate_liked: list[EncodedAnswer] = field(default_factory=list)
+    train_liked: list[EncodedAnswer] = field(default_factory=list)
+    train_texts: list[TokenPair] = field(default_factory=list)
+    gate_texts: list[list[TokenPair]] = field(default_factory=list)
+    reference: int = INCUMBENT
     rewards: Makers = field(default_factory=lambda: REWARDS)
 
 
@@ -67,6 +77,13 @@ def check_suite(bench: Bench, report: Callable[[str], None]) -> tuple[dict[str, 
     measured = bench.suite.measure(bench.policy, POLICY, lambda note: report(f"{note}, after"))
     names = {"tasks": "other tasks", "recall": "recall"}
     return measured, [kept(names[key], bench.baseline[key].right, after.right) for key, after in measured.items()]
+
+
+def preferences_kept(bench: Bench) -> Check:
+    """What the owner prefers must stay preferred."""
+    margins = (preference.margins_by_prompt(bench.policy, bench.gate_pairs, slot=slot) for slot in (INCUMBENT, POLICY))
+    before, after = ([margin > 0 for margin in values] for values in margins)
+    return kept("owner's preferences", before, after)
 
 
 def broken(bench: Bench, monitors: Monitors, stopped: str | None) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from training import gate, preference
+from training import gate
 from training.grpo import Grpo, Step
 from training.journal import Journal
 from training.judge import BlindJudge
@@ -38,6 +38,7 @@ from training.stages.bench import (
     broken,
     check_suite,
     judged,
+    preferences_kept,
 )
 from training.stages.levels import Levels
 from training.stages.safeguards import Teacher
@@ -87,8 +88,9 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
         recipe=recipe,
         monitors=monitors,
         slot=POLICY,
-        reference=INCUMBENT,
+        reference=bench.reference,
         seed=bench.seed,
+        replay=[pair.chosen for pair in bench.train_pairs],
     )
     stopped = trainer.run(curriculum, on_step)
     known = levels.record() | {"stopped_early": stopped, "difficulty": [start, curriculum.difficulty]}
@@ -96,7 +98,8 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
         return StageResult("refused", (reason,), known)
     held = levels.held_out(curriculum.visited)
     safety = safeguards.checks(bench, teacher, held, recent, recipe)
-    safety.append(gate.near("KL to the start", monitors.drift or 0.0, recipe.kl_limit))
+    if (drift := monitors.drift) is not None:
+        safety.append(gate.near("KL to the start", drift, recipe.kl_limit))
     return _gate(bench, plan, held, safety, known, lambda note: tell(total - 1, total, f"{plan.name}: {note}"))
 
 
@@ -137,16 +140,9 @@ def _gate(
     measured, kept = check_suite(bench, report)
     safety = [*safety, *safeguards.answer_checks(before, after), *kept]
     if bench.gate_pairs:
-        safety.append(_preferences_kept(bench))
+        safety.append(preferences_kept(bench))
     verdict = gate.decide(gate.improved(f"{plan.name}, answered at once", before.right, after.right), safety)
     return judged(verdict, measured, known | {"samples": _samples(held, before, after)})
-
-
-def _preferences_kept(bench: Bench) -> gate.Check:
-    """What the owner prefers must stay preferred."""
-    margins = (preference.margins_by_prompt(bench.policy, bench.gate_pairs, slot=slot) for slot in (INCUMBENT, POLICY))
-    before, after = ([margin > 0 for margin in values] for values in margins)
-    return gate.kept("owner's preferences", before, after)
 
 
 def _samples(held: Sequence[Task], before: Outcome, after: Outcome) -> list[dict[str, Any]]:

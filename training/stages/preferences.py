@@ -1,4 +1,4 @@
-"""The stage that learns what the owner prefers: DPO on pairs, gated on pairs whose prompts were never trained on."""
+"""The stage that learns what the owner prefers, gated on preferences whose prompts were never trained on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training import gate, preference
 from training.journal import Journal
 from training.monitors import Monitors
 from training.optim import StackedAdamW
-from training.preference import EncodedPair, PreferenceRecipe
+from training.preference import EncodedAnswer, PreferenceRecipe
 from training.rollouts import TrainablePolicy
 from training.stages.bench import INCUMBENT, POLICY, Bench, StageResult, Tell, broken, check_suite, judged
 from training.suite import answer_greedily
@@ -22,18 +22,13 @@ _LONGEST = 256
 
 
 def run(bench: Bench, data: Preferences, recipe: PreferenceRecipe, journal: Journal, tell: Tell) -> StageResult:
-    """Train on the pairs, then let the gate decide."""
-    pairs, held = bench.train_pairs, bench.gate_pairs
-    if len(pairs) < recipe.min_train or preference.prompts_of(held) < recipe.min_gate:
-        return StageResult("skipped", (_too_few(len(pairs), preference.prompts_of(held), recipe, data),))
-    total = preference.updates(len(pairs), recipe) + 1
-
-    def on_step(done: int, numbers: dict[str, float]) -> None:
-        journal.step(numbers)
-        tell(done, total, f"preferences: update {done} of {total - 1}, loss {numbers['loss']:.3f}")
-
+    """Train on what the owner preferred, then let the gate decide."""
+    given, held = [*bench.train_pairs, *bench.train_liked], [*bench.gate_pairs, *bench.gate_liked]
+    left_out = _left_out(data, len(given) + len(held))
+    if len(given) < recipe.min_train or preference.prompts_of(held) < recipe.min_gate:
+        return StageResult("skipped", (_too_few(given, held, recipe, left_out),))
     monitors = Monitors()
-    trainer = preference.Dpo(
+    learner = preference.LOSSES[recipe.loss](
         policy=bench.policy,
         optimizer=StackedAdamW(bench.parameters, slots=[POLICY], lr=recipe.lr),
         recipe=recipe,
@@ -42,28 +37,46 @@ def run(bench: Bench, data: Preferences, recipe: PreferenceRecipe, journal: Jour
         reference=INCUMBENT,
         seed=bench.seed,
     )
-    stopped = trainer.run(pairs, on_step)
+    total = learner.updates(given) + 1
+
+    def on_step(done: int, numbers: dict[str, float]) -> None:
+        journal.step(numbers)
+        tell(done, total, f"preferences: update {done} of {total - 1}, loss {numbers['loss']:.3f}")
+
+    stopped = learner.run(given, on_step)
     if (reason := broken(bench, monitors, stopped)) is not None:
         return StageResult("refused", (reason,))
-    return _gate(bench, held, lambda note: tell(total - 1, total, f"preferences: {note}"))
+    return _gate(bench, held, left_out, lambda note: tell(total - 1, total, f"preferences: {note}"))
 
 
-def _too_few(train: int, held: int, recipe: PreferenceRecipe, data: Preferences) -> str:
-    found = f"{train} preference pairs to learn from and {held} held out for the gate"
-    left_out = {
+def _left_out(data: Preferences, encoded: int) -> dict[str, int]:
+    """Why how many preferences teach nothing; only what occurred."""
+    counts = {
         "feedback entries name no different rejected answer": data.unpaired,
         "pairs show a memory that was forgotten since": data.forgotten,
+        "pairs say the opposite of each other": data.contradicting,
+        "are longer than the model's context": len(data.train) + len(data.gate) - encoded,
     }
-    aside = "".join(f" ({count} {why})" for why, count in left_out.items() if count)
+    return {why: count for why, count in counts.items() if count}
+
+
+def _too_few(
+    given: Sequence[EncodedAnswer], held: Sequence[EncodedAnswer], recipe: PreferenceRecipe, left_out: dict[str, int]
+) -> str:
+    prompts = preference.prompts_of(held)
+    found = f"{len(given)} preferences to learn from and {prompts} prompts held out for the gate"
+    aside = "".join(f" ({count} {why})" for why, count in left_out.items())
     return f"too little to learn from: {found}{aside}; it needs {recipe.min_train} and {recipe.min_gate}"
 
 
-def _gate(bench: Bench, pairs: Sequence[EncodedPair], report: Callable[[str], None]) -> StageResult:
-    report("gate on held-out pairs")
-    held = [pair.preference for pair in pairs]
+def _gate(
+    bench: Bench, given: Sequence[EncodedAnswer], left_out: dict[str, int], report: Callable[[str], None]
+) -> StageResult:
+    report("gate on held-out preferences")
+    held = [one.preference for one in given]
     before, after = (_answers(bench.policy, held, slot) for slot in (INCUMBENT, POLICY))
-    margins = [preference.margins_by_prompt(bench.policy, pairs, slot=slot) for slot in (INCUMBENT, POLICY)]
-    likelihoods = [preference.chosen_nll(bench.policy, pairs, slot=slot) for slot in (INCUMBENT, POLICY)]
+    margins = [preference.margins_by_prompt(bench.policy, given, slot=slot) for slot in (INCUMBENT, POLICY)]
+    likelihoods = [preference.chosen_nll(bench.policy, given, slot=slot) for slot in (INCUMBENT, POLICY)]
     measured, safety = check_suite(bench, report)
     verdict = gate.decide(
         gate.preferred_more("owner's preferences", *margins),
@@ -73,8 +86,11 @@ def _gate(bench: Bench, pairs: Sequence[EncodedPair], report: Callable[[str], No
             *safety,
         ],
     )
-    nearer = {"before": _nearer(held, before), "after": _nearer(held, after), "n": len(held)}
-    return judged(verdict, measured, {"nearer_to_chosen": nearer, "samples": _samples(held, before, after)})
+    more: dict[str, Any] = {"samples": _samples(held, before, after), "left_out": left_out}
+    nearer = [_nearer(held, texts) for texts in (before, after)]
+    if compared := len(nearer[0]):
+        more["nearer_to_chosen"] = {"before": fmean(nearer[0]), "after": fmean(nearer[1]), "n": compared}
+    return judged(verdict, measured, more)
 
 
 def _answers(policy: TrainablePolicy, held: Sequence[Preference], slot: int) -> list[str]:
@@ -90,11 +106,13 @@ def _length_check(held: Sequence[Preference], before: Sequence[str], after: Sequ
     return gate.length_kept("answer length", *lengths, unit="characters", wanted=wanted)
 
 
-def _nearer(held: Sequence[Preference], texts: Sequence[str]) -> float:
-    """Share of answers whose text is nearer to the chosen than to the rejected one: shown, never decisive."""
-    return fmean(
-        _likeness(text, pair.chosen) > _likeness(text, pair.rejected) for pair, text in zip(held, texts, strict=True)
-    )
+def _nearer(held: Sequence[Preference], texts: Sequence[str]) -> list[bool]:
+    """Whether an answer's text is nearer to the chosen than to the rejected one: shown, never decisive."""
+    return [
+        _likeness(text, pair.chosen) > _likeness(text, pair.rejected)
+        for pair, text in zip(held, texts, strict=True)
+        if pair.rejected is not None
+    ]
 
 
 def _likeness(first: str, second: str) -> float:

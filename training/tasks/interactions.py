@@ -2,7 +2,9 @@
 
 The split is by conversation, or by the first thing said where there is none, so that the turns of one talk never lie on
 both sides; and a question stays on the side where it was first asked, whatever was recalled for it later: what the gate
-asks is never trained on, in this cycle or a later one. Feedback without a rejected answer is counted but makes no pair.
+asks is never trained on, in this cycle or a later one. Feedback without a rejected answer makes no pair: it is counted,
+or read as an answer that was liked where the loss can learn from one. Whoever said both that one answer is better than
+another and the opposite, to one and the same prompt, has said nothing: both are left out and counted.
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ _GATE_IN = 4
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """To these messages the owner preferred one answer over another."""
+    """To these messages the owner preferred one answer over another; `rejected` None: they liked it over no other."""
 
     messages: tuple[Message, ...]
     chosen: str
-    rejected: str
+    rejected: str | None
     conversation_id: str | None = None
     feedback_id: str | None = None
 
@@ -50,8 +52,8 @@ class Preference:
 class Preferences:
     """A frozen set of preferences; `digest` is the SHA-256 of its content.
 
-    `unpaired` counts feedback left out for want of a rejected answer, `forgotten` pairs left out because their prompts
-    show a memory that the owner has forgotten since.
+    `unpaired` counts feedback left out for want of a rejected answer, `forgotten` what was left out because its prompt
+    shows a memory that the owner has forgotten since, `contradicting` pairs that say the opposite of each other.
     """
 
     train: tuple[Preference, ...]
@@ -59,6 +61,7 @@ class Preferences:
     digest: str
     unpaired: int = 0
     forgotten: int = 0
+    contradicting: int = 0
     memory_ids: tuple[str, ...] = ()
     """The memories that the prompts show."""
 
@@ -82,8 +85,8 @@ def plain(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def read_preferences(session: Session, user_id: str, *, latest: int = 512) -> Preferences:
-    """The owner's latest feedback, oldest first."""
+def read_preferences(session: Session, user_id: str, *, unpaired: bool = False, latest: int = 512) -> Preferences:
+    """The owner's latest feedback, oldest first; with `unpaired` also answers that were liked over no other."""
     newest = (
         sa.select(Feedback, ChatMessage.conversation_id)
         .outerjoin(ChatMessage, Feedback.message_id == ChatMessage.id)
@@ -95,7 +98,7 @@ def read_preferences(session: Session, user_id: str, *, latest: int = 512) -> Pr
     pairs = [
         Preference(_messages(row), row.chosen, row.rejected, conversation_id, row.id)
         for row, conversation_id in rows
-        if row.rejected is not None and row.rejected != row.chosen
+        if row.rejected != row.chosen and (unpaired or row.rejected is not None)
     ]
     kept = _still_remembered(session, user_id, pairs)
     found = split(kept, unpaired=len(rows) - len(pairs), forgotten=len(pairs) - len(kept))
@@ -108,10 +111,13 @@ def split(pairs: Sequence[Preference], *, unpaired: int = 0, forgotten: int = 0)
     Equal questions with equal chosen answers are one pair, the oldest. A pair whose conversation lies on the other side
     than its question did at first is left out.
     """
+    consistent = _consistent(pairs)
     sides: dict[str, bool] = {}
+    for pair in consistent:
+        sides.setdefault(pair.question, pair.for_gate)
     unique: dict[tuple[str, str], Preference] = {}
-    for pair in pairs:
-        if sides.setdefault(pair.question, pair.for_gate) == pair.for_gate:
+    for pair in sorted(consistent, key=lambda one: one.rejected is None):  # a pair says more than that it was liked
+        if sides[pair.question] == pair.for_gate:
             unique.setdefault((pair.question, pair.chosen), pair)
     content = [[[(m.role, m.content) for m in p.messages], p.chosen, p.rejected] for p in unique.values()]
     return Preferences(
@@ -120,7 +126,14 @@ def split(pairs: Sequence[Preference], *, unpaired: int = 0, forgotten: int = 0)
         digest=hashlib.sha256(json.dumps(content).encode()).hexdigest(),
         unpaired=unpaired,
         forgotten=forgotten,
+        contradicting=len(pairs) - len(consistent),
     )
+
+
+def _consistent(pairs: Sequence[Preference]) -> list[Preference]:
+    """Those whose opposite was not said of the same messages; with other memories in view it is no opposite."""
+    opposites = {(pair.messages, pair.rejected, pair.chosen) for pair in pairs}
+    return [pair for pair in pairs if (pair.messages, pair.chosen, pair.rejected) not in opposites]
 
 
 def _messages(row: Feedback) -> tuple[Message, ...]:

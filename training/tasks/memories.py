@@ -61,8 +61,13 @@ class OwnTexts:
     left_out: Mapping[str, int]
 
 
-def read_own_texts(session: Session, user_id: str, *, latest: int = 400) -> OwnTexts:
+def read_own_texts(
+    session: Session, user_id: str, *, latest: int = 400, longest: int | None = _LONGEST_TEXT
+) -> OwnTexts:
     """What the owner said of late and may be asked about. What others said is not even counted.
+
+    Args:
+        longest: characters of a text; None: any number.
 
     Raises:
         NoResultFound: no such user.
@@ -72,14 +77,14 @@ def read_own_texts(session: Session, user_id: str, *, latest: int = 400) -> OwnT
     texts: list[OwnText] = []
     left_out: Counter[str] = Counter()
     for row in reversed(session.scalars(newest).all()):
-        if (reason := _kept_out(row)) is not None:
+        if (reason := _kept_out(row, longest)) is not None:
             left_out[reason] += 1
         else:
             texts.append(OwnText(row.id, row.text, row.thread or row.content_sha256))
     return OwnTexts(session.get_one(User, user_id).name, tuple(texts), left_out)
 
 
-def _kept_out(row: Memory) -> str | None:
+def _kept_out(row: Memory, longest: int | None) -> str | None:
     """Why a memory may not be asked about. Words decide again, for the list of them may have grown since."""
     if row.valid_to is not None:
         return "not true any more"
@@ -87,7 +92,7 @@ def _kept_out(row: Memory) -> str | None:
         return "sensitive"
     if hold_back(row.text)[1]:
         return "secret"
-    return "text too long" if len(row.text) > _LONGEST_TEXT else None
+    return None if longest is None or len(row.text) <= longest else "text too long"
 
 
 @dataclass(frozen=True, slots=True)

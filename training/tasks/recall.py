@@ -26,9 +26,9 @@ class RecallItem:
         return f" {answer_key(self.value)} " in f" {answer_key(text)} "
 
 
-def recall_items(rng: Random, count: int, *, memories: int = 4) -> list[RecallItem]:
+def recall_items(rng: Random, count: int, *, memories: int = 4, held_out: bool = True) -> list[RecallItem]:
     """Draw items: an owner, different facts that the owner told, a question about one of them."""
-    speech = Speech(rng, held_out_values=True)
+    speech = Speech(rng, held_out_values=held_out)
     return [_item(speech, rng, memories) for _ in range(count)]
 
 
