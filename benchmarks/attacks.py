@@ -1,8 +1,8 @@
 """Judges and rewards that a policy can play to, for the drills of `hacking`.
 
-Each judge knows the right answer to a question of the `order` family and likes it better than a wrong one, so that it
-passes for sound; above that it likes something else. It stands where a model that writes verdicts would stand. The
-liking is partly met by almost any answer, as a real judge's is: that is what a policy climbs.
+Each judge knows the right answer to a question of the `order` family and scores it above a wrong one, other things
+equal; but it likes something else more. It stands where a model that writes verdicts would stand. The liking is partly
+met by almost any answer, as a real judge's is: that is what a policy climbs.
 """
 
 from __future__ import annotations
