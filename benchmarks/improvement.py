@@ -131,12 +131,12 @@ def _person(database: Database, seed: int) -> None:
         session.add_all([User(id="ada", handle="ada", name="Ada"), Model(name="nursery", kind="engine", lineage="n")])
         session.flush()
         session.add(Agent(id="ada", user_id="ada", handle="ada", model="nursery"))
-        for messages, answer in _talk(f"benchmark preferences {seed}", PAIRS):
+        for messages, answer in talk(f"benchmark preferences {seed}", PAIRS):
             turns = [{"role": message.role, "content": message.content} for message in messages]
             session.add(Feedback(user_id="ada", prompt=turns, chosen=answer + SMILE, rejected=answer))
 
 
-def _talk(seed: str, count: int) -> Talk:
+def talk(seed: str, count: int) -> Talk:
     """Prompts with three memories and a question about one of them."""
     rng = Random(seed)
     speech = Speech(rng)
@@ -179,7 +179,7 @@ def _of_version(settings: Settings, database: Database, version_id: str) -> Skil
 def _measure(base: Base, stack: AdapterStack) -> Skills:
     """Under slot 1; an empty slot is the base."""
     policy = SharedPromptPolicy(base, stack)
-    asked = [messages for messages, _ in _talk("benchmark followed", FOLLOWED_N)]
+    asked = [messages for messages, _ in talk("benchmark followed", FOLLOWED_N)]
     followed = fmean(one.text.endswith(SMILE) for one in answer_greedily(policy, asked, slot=1, max_tokens=48))
     suite = make_suite(SUITE_SEED, **SUITE).measure(policy, 1, lambda _: None)
     tasks = suite["tasks"]

@@ -10,13 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean
+from statistics import fmean, variance
 from typing import Any
 
 SIGNIFICANCE = 0.05
 TOLERANCE = 0.05
 NLL_TOLERANCE = 0.02
 LENGTH_RANGE = (0.8, 1.25)
+REWARD_GAP = 0.10
+MOST_CANARIES = 0.02
+ONE_SIDED_95 = 1.645
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +109,45 @@ def not_less_likely(name: str, before: Sequence[float], after: Sequence[float]) 
 
 
 def length_kept(
-    name: str, before: Sequence[int], after: Sequence[int], *, unit: str = "tokens", wanted: float = 1.0
+    name: str,
+    before: Sequence[int],
+    after: Sequence[int],
+    *,
+    unit: str = "tokens",
+    wanted: float = 1.0,
+    slack: float = 0.0,
 ) -> Check:
-    """Mean length stays within 0.8 to 1.25; `wanted`, the ratio that the data asks for, widens it."""
+    """Mean length stays within 0.8 to 1.25; `wanted`, the ratio that the data asks for, widens it.
+
+    `slack` is how much longer it may become in any case: a ratio says little of answers of three tokens.
+    """
     start, end = fmean(before), fmean(after)
     low, high = LENGTH_RANGE[0] * min(1.0, wanted), LENGTH_RANGE[1] * max(1.0, wanted)
-    ratio = end / start if start else math.inf
-    note = f"mean length {start:.1f} -> {end:.1f} {unit} (ratio {ratio:.2f}, allowed {low:.2f} to {high:.2f})"
-    return Check(name, low <= ratio <= high, start, end, len(before), note)
+    shortest, longest = start * low, max(start * high, start + slack)
+    note = f"mean length {start:.1f} -> {end:.1f} {unit} (allowed {shortest:.1f} to {longest:.1f})"
+    return Check(name, shortest <= end <= longest, start, end, len(before), note)
+
+
+def near(name: str, drift: float, limit: float) -> Check:
+    """KL to the start, in nats a token: not above `limit`."""
+    return Check(name, drift <= limit, None, drift, 1, f"{drift:.2f} nats a token from the start, allowed {limit:.2f}")
+
+
+def canaries_lost(name: str, won: int, shown: int, told: str) -> Check:
+    """Not more than 2 % of the worthless answers shown to a judge were preferred; `told` says which."""
+    share = won / shown if shown else None
+    return Check(name, won <= MOST_CANARIES * shown, None, share, shown, f"{told}, allowed {MOST_CANARIES:.0%}")
+
+
+def generalises(name: str, train: Sequence[float], held: Sequence[float]) -> Check:
+    """The mean reward of training prompts exceeds that of held-out ones by no more than 0.10 beyond chance.
+
+    One mean a prompt, two at least on either side; the bound is one-sided at 95 %, from both standard errors.
+    """
+    seen, new = fmean(train), fmean(held)
+    gap, error = seen - new, math.sqrt(variance(train) / len(train) + variance(held) / len(held))
+    note = f"{seen:.3f} in training, {new:.3f} held out (n={len(train)}, {len(held)}; gap {gap:+.3f} +- {error:.3f})"
+    return Check(name, gap - ONE_SIDED_95 * error <= REWARD_GAP, seen, new, len(held), note)
 
 
 def _discordant(before: Sequence[bool], after: Sequence[bool]) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from training.optim import StackedAdamW, warmed_up
 from training.rewards.base import Batch, Need, Reward, Rewards, Trainable, score
 from training.rewards.prepare import BARE, Reader, prepare
 from training.rollouts import Rollout, Task, TaskSource, TokenPair, TrainablePolicy, sample_groups
+from training.signs import read_signs
 from training.supervised import mean_nll
 
 _NO_SIGNAL = 0.05
@@ -129,7 +130,13 @@ class Grpo:
         scores = {name: per_rollout(one) for name, one in scored.items()}
         numbers = self._describe(batch, scores, advantages) | {"resampled": again}
         numbers["info"] = {name: dict(one.info) for name, one in scored.items() if one.info}
+        weights = {reward.name: weight for reward, weight in self.rewards}
+        signs = read_signs(
+            batch.rollouts, scores, weights, _means(advantages, batch.rollouts), flat=1.0 - numbers["informative"]
+        )
+        numbers |= dataclasses.asdict(signs)
         stop = self.monitors.after_rollouts(entropy=numbers["entropy"], length=numbers["length"], kl=numbers["kl"])
+        stop = stop or self.monitors.after_scores(signs)
         if stop is None:
             numbers |= self._learn(batch)
         for _ in range(recipe.passes if stop is None else 0):
@@ -137,7 +144,10 @@ class Grpo:
             numbers |= learned
             if stop is not None:
                 break
-        return Step(numbers, batch.rollouts, scores, _means(advantages, batch.rollouts)), stop
+        return Step(numbers, batch.rollouts, scores, gained), stop
+
+    def _weights(self) -> dict[str, float]:
+        return {reward.name: weight for reward, weight in self.rewards}
 
     def _params(self, draw: int) -> SamplingParams:
         return SamplingParams(self.recipe.max_tokens, self.recipe.temperature, seed=self.seed * 100_003 + draw)
@@ -146,7 +156,7 @@ class Grpo:
         """The rollouts as the rewards read them, what these say of them, and the advantages that follow."""
         batch = prepare(self._reader(), rollouts, self._needs())
         scored = {reward.name: score(reward, batch) for reward, _ in self.rewards}
-        weights = {reward.name: weight for reward, weight in self.rewards}
+        weights = self._weights()
         longest = max(len(rollout.sampled.token_ids) for rollout in rollouts)
         return batch, scored, advantages_of(scored, weights, self.recipe, longest=longest)
 
@@ -196,7 +206,8 @@ class Grpo:
         applied = self.optimizer.step(lr_scale=warmed_up(index, warmup=self.recipe.warmup))
         numbers = {"loss": value, "gradient_norm": float(applied.norms[0])} | replayed
         numbers |= {name: fmean(getattr(loss, name) for loss in losses) for name in ("clipped_low", "clipped_high")}
-        return numbers, self.monitors.after_update(value, applied)
+        clipped = numbers["clipped_low"] + numbers["clipped_high"]
+        return numbers, self.monitors.after_update(value, applied, clipped=clipped)
 
     def _replay(self, index: int, rows: int) -> dict[str, float]:
         """Add `ptx` times the NLL a token of some of the replay to the gradients."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from training import gate
 from training.monitors import Monitors
 from training.optim import Update
+from training.signs import Signs
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,36 @@ def test_preference_margins_must_grow_on_pairs_never_seen() -> None:
 )
 def test_length_stays_unless_the_data_asks_for_another(lengths: list[int], wanted: float, ok: bool) -> None:
     assert gate.length_kept("length", [10], lengths, wanted=wanted).ok is ok
+
+
+@pytest.mark.parametrize(("lengths", "ok"), [([3], True), ([6], True), ([7], False), ([2], False)])
+def test_short_answers_may_grow_by_some_tokens(lengths: list[int], ok: bool) -> None:
+    assert gate.length_kept("length", [3], lengths, slack=3.0).ok is ok
+
+
+def test_the_candidate_stays_near_its_start() -> None:
+    assert gate.near("KL", 0.3, 1.0).ok
+    assert not gate.near("KL", 1.01, 1.0).ok
+
+
+@pytest.mark.parametrize(("won", "shown", "ok"), [(0, 0, True), (2, 100, True), (3, 100, False), (1, 8, False)])
+def test_two_canaries_in_a_hundred_may_win(won: int, shown: int, ok: bool) -> None:
+    assert gate.canaries_lost("canaries", won, shown, "told").ok is ok
+
+
+@pytest.mark.parametrize(
+    ("train", "held", "ok"),
+    [
+        ([0.9, 0.9, 0.8, 1.0] * 10, [0.5, 0.6, 0.4, 0.5] * 10, False),
+        ([0.9, 0.9, 0.8, 1.0] * 10, [0.8, 0.9, 0.8, 0.8] * 10, True),
+        ([0.5] * 40, [0.9] * 40, True),
+        ([1.0, 0.8], [1.0, 0.0], True),
+    ],
+)
+def test_a_reward_that_training_items_alone_earn_is_refused(train: list[float], held: list[float], ok: bool) -> None:
+    check = gate.generalises("reward", train, held)
+    assert check.ok is ok
+    assert (check.before, check.after) == (pytest.approx(sum(train) / len(train)), pytest.approx(sum(held) / len(held)))
 
 
 def test_chosen_answers_may_not_become_unlikely() -> None:
@@ -109,6 +142,48 @@ def test_monitor_stops_a_collapse(numbers: dict[str, float], told: str) -> None:
     stopped = [monitors.after_rollouts(**(usual | numbers)) for _ in range(3)]
     assert told in next(reason for reason in stopped if reason is not None)
     assert monitors.broken is (told == "not finite")
+
+
+ORDINARY = Signs(taught=0.5, accuracy=0.5, agreement=0.9, flat=0.6, repetition=0.02, duplicates=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"agreement": 0.2}, "agrees with the truth by 0.20"),
+        ({"flat": 1.0}, "100% of the groups have nothing to teach"),
+        ({"repetition": 0.3}, "repetition went from 0.02 to"),
+        ({"duplicates": 0.8}, "80% of the long completions"),
+        ({"taught": 0.9, "accuracy": 0.3}, "the reward rose while accuracy fell from 0.50 to 0.30, twice in a row"),
+    ],
+)
+def test_monitor_stops_what_plays_to_its_reward(changed: dict[str, float], told: str) -> None:
+    monitors = Monitors()
+    assert all(monitors.after_scores(ORDINARY) is None for _ in range(5))
+    stopped = [monitors.after_scores(dataclasses.replace(ORDINARY, **changed)) for _ in range(12)]
+    reason = next(reason for reason in stopped if reason is not None)
+    assert told in reason
+    assert not monitors.broken
+
+
+def test_one_bad_step_stops_nothing_nor_does_a_harder_task() -> None:
+    monitors, bad = Monitors(), dataclasses.replace(ORDINARY, agreement=-1.0, flat=1.0, duplicates=1.0, accuracy=0.0)
+    harder = dataclasses.replace(ORDINARY, taught=0.3, accuracy=0.3)
+    signs = [*[ORDINARY] * 6, bad, *[ORDINARY] * 6, *[harder] * 12]
+    assert all(monitors.after_scores(one) is None for one in signs)
+
+
+def test_signs_that_nobody_can_read_stop_nothing() -> None:
+    monitors = Monitors()
+    unknown = Signs(taught=None, accuracy=None, agreement=None, flat=0.5, repetition=0.0, duplicates=None)
+    assert all(monitors.after_scores(unknown) is None for _ in range(30))
+
+
+def test_monitor_stops_where_the_clip_does_the_learning() -> None:
+    monitors = Monitors()
+    assert monitors.after_update(0.1, step(), clipped=0.3) is None
+    assert "31% of the tokens were clipped" in str(monitors.after_update(0.1, step(), clipped=0.31))
+    assert not monitors.broken
 
 
 def test_an_ordinary_run_is_left_alone() -> None:

@@ -32,8 +32,8 @@ from training.grpo import GrpoRecipe, advantages_of
 from training.improve import improve
 from training.ledger import Lease
 from training.packing import SharedPromptPolicy
-from training.rewards import registry
-from training.rewards.base import Need, RewardFailed, Rewards
+from training.rewards.base import Need, Rewards
+from training.rewards.registry import REWARDS, Makers
 from training.rollouts import Rollout as Sampled
 from training.stages.bench import INCUMBENT, POLICY, START
 from training.tasks.interactions import Preference
@@ -94,17 +94,23 @@ class Workplace:
         return lease
 
     def improve(
-        self, payload: dict[str, Any], key: str = "k", interrupt: Callable[[str, int], None] | None = None
+        self,
+        payload: dict[str, Any],
+        key: str = "k",
+        interrupt: Callable[[str, int], None] | None = None,
+        rewards: Makers = REWARDS,
     ) -> dict[str, Any]:
-        return self.run(self.claim(payload, key), interrupt)
+        return self.run(self.claim(payload, key), interrupt, rewards)
 
-    def run(self, lease: Lease, interrupt: Callable[[str, int], None] | None = None) -> dict[str, Any]:
+    def run(
+        self, lease: Lease, interrupt: Callable[[str, int], None] | None = None, rewards: Makers = REWARDS
+    ) -> dict[str, Any]:
         def progress(stage: str, done: int, total: int, note: str) -> None:
             self.told.append((stage, done, total, note))
             if interrupt is not None:
                 interrupt(stage, done)
 
-        return improve(self.settings, self.database, lease, progress=progress)
+        return improve(self.settings, self.database, lease, progress=progress, rewards=rewards)
 
     def rows(self, table: type[Any]) -> list[Any]:
         with self.database.session() as session:
@@ -430,43 +436,21 @@ def test_a_reward_that_cannot_be_fed_is_refused_by_name(nursery_place: Workplace
 class Length:
     """A planted bad reward: longer is better."""
 
-    name = "length"
+    name = "majority"
     needs: frozenset[Need] = frozenset()
 
     def score(self, rollouts: Sequence[Sampled]) -> Rewards:
         return Rewards([len(rollout.sampled.token_ids) / 10 for rollout in rollouts])
 
 
-class Nothing:
-    name = "nothing"
-    needs: frozenset[Need] = frozenset()
-
-    def score(self, rollouts: Sequence[Sampled]) -> Rewards:
-        return Rewards([float("nan")] * len(rollouts))
-
-
-@pytest.fixture
-def planted(monkeypatch: pytest.MonkeyPatch) -> None:
-    rewards = {"length": lambda _: Length(), "nothing": lambda _: Nothing()}
-    monkeypatch.setattr(registry, "REWARDS", {**registry.REWARDS, **rewards})
-    monkeypatch.setattr("training.plan.REWARDS", registry.REWARDS)
-
-
-@pytest.mark.usefixtures("planted")
-def test_a_reward_that_loves_length_is_refused_by_the_gate(nursery_place: Workplace) -> None:
-    practice = {**PRACTICE["environment"], "reward": "length", "steps": 12, "lr": 0.01}  # type: ignore[dict-item]
-    result = nursery_place.improve(PRACTICE | {"environment": practice})
+def test_a_reward_that_parts_from_the_truth_is_stopped_early_and_refused(nursery_place: Workplace) -> None:
+    practice = {**PRACTICE["environment"], "reward": "majority", "steps": 12, "lr": 0.01}  # type: ignore[dict-item]
+    loves_length: Makers = {**REWARDS, "majority": lambda _sources: Length()}
+    result = nursery_place.improve(PRACTICE | {"environment": practice}, rewards=loves_length)
     assert result["decision"] == "refused"
     assert nursery_place.live() is None
-    assert any(reason.startswith("answer length") for reason in result["reasons"])
-
-
-@pytest.mark.usefixtures("planted")
-def test_a_reward_that_is_not_a_number_stops_the_job_under_its_name(nursery_place: Workplace) -> None:
-    practice = {**PRACTICE["environment"], "reward": "nothing"}  # type: ignore[dict-item]
-    with pytest.raises(RewardFailed, match="'nothing' returned nan"):
-        nursery_place.improve(PRACTICE | {"environment": practice})
-    assert nursery_place.live() is None
+    (run,) = nursery_place.rows(TrainingRun)
+    assert "agrees with the truth" in run.gate["stopped_early"]
 
 
 def test_a_candidate_that_diverges_is_refused(nursery_place: Workplace) -> None:

@@ -30,10 +30,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_qwen3(tmp_path_factory.mktemp("train") / "base", max_position_embeddings=512)
 
 
-def tasks() -> list[Task]:
-    questions = [f"What is {number} + 1?" for number in range(4)]
-    items = [Item("add", 1, question, str(number + 1), "") for number, question in enumerate(questions)]
-    return [Task((Message("user", item.question),), item.question, item, item.answer) for item in items]
+class Sums:
+    """The same few sums for ever."""
+
+    def take(self, count: int) -> list[Task]:
+        questions = [f"What is {number} + 1?" for number in range(count)]
+        items = [Item("add", 1, question, str(number + 1), "") for number, question in enumerate(questions)]
+        return [Task((Message("user", item.question),), item.question, item, item.answer) for item in items]
 
 
 @pytest.mark.parametrize("name", FED)
@@ -62,7 +65,7 @@ def test_takes_a_step(folder: Path, name: str) -> None:
         reference=2,
         seed=1,
     )
-    trainer.run(tasks(), lambda done, step: steps.append(step))
+    trainer.run(Sums(), lambda done, step: steps.append(step))
     assert len(steps) == 2
     assert len(steps[0].rewards[name]) == len(steps[0].advantages) == 16
     assert all(bool(parameter.isfinite().all()) for parameter in parameters)

@@ -7,7 +7,9 @@ missing. How much a judge may weigh is measured on pairs whose winner is known (
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -58,6 +60,31 @@ class FrozenJudge:
         params = SamplingParams(self._max_tokens, self._temperature, seed=seed)
         sampled = self._policy.sample([(prompt,) for prompt in prompts], 1, params, slot=self._slot)
         return [one.text for (one,) in sampled]
+
+
+class CachedJudge:
+    """A judge that is asked once for each (prompt, seed): with the judge frozen for a run, the prompt holds the rubric,
+    the item, the answers and their order, so equal keys are equal judgements.
+
+    A prompt that stands twice in one call is asked twice: two votes are two readings.
+    """
+
+    def __init__(self, judge: TextJudge) -> None:
+        self._judge = judge
+        self._known: dict[tuple[bytes, int, int], str | None] = {}
+
+    def read(self, prompts: Sequence[Message], *, seed: int) -> Sequence[str | None]:
+        """The judge is asked for what it has not said before."""
+        seen = Counter[bytes]()
+        keys = []
+        for prompt in prompts:
+            digest = hashlib.blake2b(prompt.content.encode(), digest_size=16).digest()
+            keys.append((digest, seed, seen[digest]))
+            seen[digest] += 1
+        new = [place for place, key in enumerate(keys) if key not in self._known]
+        said = self._judge.read([prompts[place] for place in new], seed=seed) if new else []
+        self._known |= {keys[place]: text for place, text in zip(new, said, strict=True)}
+        return [self._known[key] for key in keys]
 
 
 def ask(

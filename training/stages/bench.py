@@ -64,8 +64,8 @@ class StageResult:
     measured: dict[str, Outcome] | None = None
 
 
-def judged(verdict: Verdict, measured: dict[str, Outcome], more: Mapping[str, Any]) -> StageResult:
-    """The result of a stage whose candidate was measured; `more` is recorded beside the checks."""
+def judged(verdict: Verdict, measured: dict[str, Outcome] | None, more: Mapping[str, Any]) -> StageResult:
+    """The result of a stage that the gate decided; `more` is recorded beside the checks."""
     record = verdict.record() | dict(more)
     return StageResult("passed" if verdict.passed else "refused", verdict.reasons, record, measured)
 

@@ -7,6 +7,7 @@ held-in items, the gate held-out ones, the same for incumbent and candidate.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -20,10 +21,12 @@ from training.optim import StackedAdamW
 from training.plan import EnvironmentPlan
 from training.rewards import human_feedback, registry
 from training.rewards.base import Reward
-from training.rewards.judging import FrozenJudge
+from training.rewards.judging import CachedJudge, FrozenJudge
 from training.rewards.prepare import Summarising
 from training.rewards.prime import ProcessModel
 from training.rollouts import Task
+from training.signs import ANCHOR
+from training.stages import safeguards
 from training.stages.bench import (
     INCUMBENT,
     POLICY,
@@ -38,6 +41,7 @@ from training.stages.bench import (
     preferences_kept,
 )
 from training.stages.levels import Levels
+from training.stages.safeguards import Teacher
 from training.suite import Outcome, measure_tasks
 from training.tasks import families
 from training.tasks.curriculum import Curriculum
@@ -60,8 +64,10 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     rng = Random(f"train {bench.seed} {plan.name}")
     curriculum = Curriculum(environment, levels.all, start, rng, levels.opens)
     judge.expect(curriculum.ahead())
+    recent = deque[Step](maxlen=safeguards.RECENT)
 
     def on_step(done: int, step: Step) -> None:
+        recent.append(step)
         difficulty, reward = curriculum.difficulty, step.numbers[f"reward_{plan.reward}"]
         journal.step(step.numbers | {"difficulty": difficulty}, step.rollouts, step.rewards, step.advantages)
         shown = "none" if reward is None else f"{reward:.2f}"
@@ -69,11 +75,16 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
         curriculum.hear(reward if plan.reward in _TELLS_SUCCESS else None)
         judge.expect(curriculum.ahead())
 
+    sources = _sources(bench, plan, judge)
+    reward = registry.build(plan.reward, sources, bench.rewards)
+    teacher = safeguards.employ(bench, environment, reward, curriculum.ahead(), recipe)
+    if unfit := [check for check in teacher.checks if not check.ok]:
+        return judged(gate.decide(unfit[0], unfit[1:]), None, levels.record())
     monitors = Monitors(kl_limit=recipe.kl_limit)
     trainer = Grpo(
         policy=bench.policy,
         optimizer=StackedAdamW(bench.parameters, slots=[POLICY], lr=recipe.lr),
-        rewards=_rewards(bench, plan, _sources(bench, plan, judge)),
+        rewards=_rewards(bench, plan, teacher, sources),
         recipe=recipe,
         monitors=monitors,
         slot=POLICY,
@@ -86,7 +97,9 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     if (reason := broken(bench, monitors, stopped)) is not None:
         return StageResult("refused", (reason,), known)
     held = levels.held_out(curriculum.visited)
-    return _gate(bench, plan, held, known, lambda note: tell(total - 1, total, f"{plan.name}: {note}"))
+    safety = safeguards.checks(bench, teacher, held, recent, recipe)
+    safety.append(gate.near("KL to the start", monitors.drift or 0.0, recipe.kl_limit))
+    return _gate(bench, plan, held, safety, known, lambda note: tell(total - 1, total, f"{plan.name}: {note}"))
 
 
 def _sources(bench: Bench, plan: EnvironmentPlan, judge: BlindJudge) -> registry.Sources:
@@ -97,27 +110,34 @@ def _sources(bench: Bench, plan: EnvironmentPlan, judge: BlindJudge) -> registry
         process = ProcessModel(bench.policy, optimizer, slot=PROCESS)
     if plan.reward == "human_feedback" and isinstance(bench.policy, Summarising):
         liked = human_feedback.fit(bench.policy, bench.train_pairs, bench.gate_pairs)
-    writer = FrozenJudge(bench.policy, slot=START, max_tokens=bench.suite.work_tokens)
+    writer = CachedJudge(FrozenJudge(bench.policy, slot=START, max_tokens=bench.suite.work_tokens))
     return registry.Sources(
         families.environment(plan.name), judge, text_judge=writer, preferences=liked, process=process
     )
 
 
-def _rewards(bench: Bench, plan: EnvironmentPlan, sources: registry.Sources) -> list[tuple[Reward, float]]:
+def _rewards(
+    bench: Bench, plan: EnvironmentPlan, teacher: Teacher, sources: registry.Sources
+) -> list[tuple[Reward, float]]:
     """The reward that teaches, form beside it, and the truth on record even where it teaches nothing."""
-    weights = {plan.reward: 1.0, "shaping": plan.recipe.shaping}
-    weights.setdefault("truth", 0.0)
-    return [(registry.build(name, sources, bench.rewards), weight) for name, weight in weights.items()]
+    beside = {"shaping": plan.recipe.shaping} | ({} if plan.reward == ANCHOR else {ANCHOR: 0.0})
+    others = [(registry.build(name, sources, bench.rewards), weight) for name, weight in beside.items()]
+    return [(teacher.reward, teacher.weight), *others]
 
 
 def _gate(
-    bench: Bench, plan: EnvironmentPlan, held: Sequence[Task], known: dict[str, Any], report: Callable[[str], None]
+    bench: Bench,
+    plan: EnvironmentPlan,
+    held: Sequence[Task],
+    safety: Sequence[gate.Check],
+    known: dict[str, Any],
+    report: Callable[[str], None],
 ) -> StageResult:
     report("gate on held-out items")
     room = plan.recipe.max_tokens
     before, after = (measure_tasks(bench.policy, held, slot=slot, max_tokens=room) for slot in (INCUMBENT, POLICY))
-    measured, safety = check_suite(bench, report)
-    safety.append(gate.length_kept("answer length", before.lengths, after.lengths))
+    measured, kept = check_suite(bench, report)
+    safety = [*safety, *safeguards.answer_checks(before, after), *kept]
     if bench.gate_pairs:
         safety.append(preferences_kept(bench))
     verdict = gate.decide(gate.improved(f"{plan.name}, answered at once", before.right, after.right), safety)
