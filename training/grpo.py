@@ -130,10 +130,8 @@ class Grpo:
         scores = {name: per_rollout(one) for name, one in scored.items()}
         numbers = self._describe(batch, scores, advantages) | {"resampled": again}
         numbers["info"] = {name: dict(one.info) for name, one in scored.items() if one.info}
-        weights = {reward.name: weight for reward, weight in self.rewards}
-        signs = read_signs(
-            batch.rollouts, scores, weights, _means(advantages, batch.rollouts), flat=1.0 - numbers["informative"]
-        )
+        gained, flat_share = _means(advantages, batch.rollouts), 1.0 - numbers["informative"]
+        signs = read_signs(batch.rollouts, scores, self._weights(), gained, flat=flat_share)
         numbers |= dataclasses.asdict(signs)
         stop = self.monitors.after_rollouts(entropy=numbers["entropy"], length=numbers["length"], kl=numbers["kl"])
         stop = stop or self.monitors.after_scores(signs)
