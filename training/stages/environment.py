@@ -98,7 +98,8 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
         return StageResult("refused", (reason,), known)
     held = levels.held_out(curriculum.visited)
     safety = safeguards.checks(bench, teacher, held, recent, recipe)
-    safety.append(gate.near("KL to the start", monitors.drift or 0.0, recipe.kl_limit))
+    if (drift := monitors.drift) is not None:
+        safety.append(gate.near("KL to the start", drift, recipe.kl_limit))
     return _gate(bench, plan, held, safety, known, lambda note: tell(total - 1, total, f"{plan.name}: {note}"))
 
 
