@@ -7,8 +7,8 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 WHEEL := .bootstrap/pip-26.3-py3-none-any.whl
 CLAIMS := benchmarks.startup benchmarks.demo benchmarks.decode benchmarks.cohort benchmarks.serving \
 	benchmarks.recall benchmarks.memory_scale benchmarks.society benchmarks.debate_speed benchmarks.live_society \
-	"training.nursery.evaluate --n 500" benchmarks.improvement benchmarks.learning benchmarks.curriculum \
-	benchmarks.hacking
+	"training.nursery.evaluate --n 500" benchmarks.improvement benchmarks.hacking benchmarks.learning \
+	benchmarks.curriculum
 export PYTHONUNBUFFERED := 1
 
 .PHONY: demo test drills serve lint types layers check bench bench-env clean help

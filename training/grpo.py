@@ -130,8 +130,8 @@ class Grpo:
         scores = {name: per_rollout(one) for name, one in scored.items()}
         numbers = self._describe(batch, scores, advantages) | {"resampled": again}
         numbers["info"] = {name: dict(one.info) for name, one in scored.items() if one.info}
-        weights, taught = {reward.name: weight for reward, weight in self.rewards}, _means(advantages, batch.rollouts)
-        signs = read_signs(batch.rollouts, scores, weights, taught, flat=1.0 - numbers["informative"])
+        gained, flat_share = _means(advantages, batch.rollouts), 1.0 - numbers["informative"]
+        signs = read_signs(batch.rollouts, scores, self._weights(), gained, flat=flat_share)
         numbers |= dataclasses.asdict(signs)
         stop = self.monitors.after_rollouts(entropy=numbers["entropy"], length=numbers["length"], kl=numbers["kl"])
         stop = stop or self.monitors.after_scores(signs)
@@ -142,7 +142,10 @@ class Grpo:
             numbers |= learned
             if stop is not None:
                 break
-        return Step(numbers, batch.rollouts, scores, taught), stop
+        return Step(numbers, batch.rollouts, scores, gained), stop
+
+    def _weights(self) -> dict[str, float]:
+        return {reward.name: weight for reward, weight in self.rewards}
 
     def _params(self, draw: int) -> SamplingParams:
         return SamplingParams(self.recipe.max_tokens, self.recipe.temperature, seed=self.seed * 100_003 + draw)
@@ -151,7 +154,7 @@ class Grpo:
         """The rollouts as the rewards read them, what these say of them, and the advantages that follow."""
         batch = prepare(self._reader(), rollouts, self._needs())
         scored = {reward.name: score(reward, batch) for reward, _ in self.rewards}
-        weights = {reward.name: weight for reward, weight in self.rewards}
+        weights = self._weights()
         longest = max(len(rollout.sampled.token_ids) for rollout in rollouts)
         return batch, scored, advantages_of(scored, weights, self.recipe, longest=longest)
 
