@@ -1,9 +1,12 @@
-"""What travels between an agent and the models behind it: plain frozen values, no behaviour."""
+"""What travels between an agent and the models behind it: plain frozen values, and how texts and numbers are made fit
+for every reader."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
@@ -77,3 +80,20 @@ class Completion:
 def well_formed(text: str) -> str:
     """The text with lone surrogates and NUL replaced by U+FFFD: what no database and no JSON reader takes."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "\ufffd")
+
+
+def storable(value: Any) -> Any:
+    """The same JSON with every text well formed and None for every number that is not finite: JSON has none."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, Mapping):
+        return {well_formed(str(name)): storable(entry) for name, entry in value.items()}
+    return [storable(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def shortened(text: str, most: int = 100) -> str:
+    """The text, or its beginning, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

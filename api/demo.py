@@ -68,7 +68,7 @@ DEBATES = {
     Ask("What is 418 + 275?", "693"): "a checkable question: everybody thinks for themselves",
     Ask("Where is Ben's ladder?", "behind the garage"): "only Ben knows, and he has shared it with this society",
 }
-ENVIRONMENT = {"name": "order", "difficulty": 2, "reward": "blind", "steps": 40}
+ENVIRONMENT = {"name": "order", "difficulty": 2, "reward": "blind", "steps": 30}
 AFTERWARDS = (
     Ask("When is my dentist appointment?", "Thursday. :)"),
     Ask("What does my grandmother play?", "cello. :)"),

@@ -21,12 +21,8 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: agents practise side by side
 
-from agents.engine.base import load_base
-from agents.engine.lora import AdapterStack
-from benchmarks.figures import Figure, finish, machine
+from benchmarks.figures import Figure, finish, machine, mean, shown
 from benchmarks.jobs import Place, place
-from personal_data.settings import BUILTIN_BASE
-from training.packing import SharedPromptPolicy
 from training.report.curves import Curve, Panel
 from training.report.page import STYLE
 from training.report.plot import plot
@@ -117,26 +113,17 @@ def _cycle(stage: dict[str, Any], steps: Sequence[dict[str, Any]], accuracy: flo
 
 
 def _accuracy(here: Place, held: Sequence[Task]) -> float:
-    base = load_base(BUILTIN_BASE)
-    live = here.live_adapter(base)
-    stack = AdapterStack(base, slots=2, rank=live.rank if live else 1)
-    if live is not None:
-        stack.load(1, live)
-    return measure_tasks(SharedPromptPolicy(base, stack), held, slot=1, max_tokens=ROOM).accuracy
+    return measure_tasks(here.policy(), held, slot=1, max_tokens=ROOM).accuracy
 
 
 def _print(agent: Agent) -> None:
     print(f"\n{agent.kind}, seed {agent.seed}: {agent.before:.3f} of all levels right before")
     for number, cycle in enumerate(agent.cycles, start=1):
-        difficulty, success = (_shown(value) for value in (cycle.difficulty, cycle.success))
+        difficulty, success = (shown(value) for value in (cycle.difficulty, cycle.success))
         print(
             f"  job {number}: level {difficulty}, right {success}, {cycle.decision:9} -> {cycle.accuracy:.3f}",
             flush=True,
         )
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def _page(agents: Sequence[Agent]) -> str:
@@ -149,7 +136,7 @@ def _page(agents: Sequence[Agent]) -> str:
             chosen = [agent for agent in agents if agent.kind == kind]
             start = [fmean(agent.before for agent in chosen)] if first == 0 else []
             rows = [[getattr(agent.cycles[number], name) for agent in chosen] for number in range(most)]
-            curves.append(Curve(kind, (*start, *(_mean(row) for row in rows))))
+            curves.append(Curve(kind, (*start, *(mean(row) for row in rows))))
         return Panel(title, unit, tuple(map(float, range(first, most + 1))), tuple(curves))
 
     panels = (
@@ -166,10 +153,10 @@ def _figures(agents: Sequence[Agent]) -> list[Figure]:
     rises = [_rise(agent) for agent in following]
     success = [cycle.success for agent in following for cycle in agent.cycles if cycle.success is not None]
     low, high = NEAR_HALF
-    gains = [_mean([agent.cycles[-1].accuracy - agent.before for agent in chosen]) for chosen in (following, fixed)]
+    gains = [mean([agent.cycles[-1].accuracy - agent.before for agent in chosen]) for chosen in (following, fixed)]
     ahead = None if gains[0] is None or gains[1] is None else gains[0] - gains[1]
     return [
-        Figure("curriculum.difficulty_rise", _mean(rises), ">=", 1.0),
+        Figure("curriculum.difficulty_rise", mean(rises), ">=", 1.0),
         Figure("curriculum.near_half", fmean(low <= one <= high for one in success) if success else None, ">=", 1.0),
         Figure("curriculum.ahead_of_fixed", ahead, ">=", 0.0),
     ]
@@ -178,11 +165,6 @@ def _figures(agents: Sequence[Agent]) -> list[Figure]:
 def _rise(agent: Agent) -> float | None:
     levels = [cycle.difficulty for cycle in agent.cycles if cycle.difficulty is not None]
     return levels[-1] - levels[0] if levels else None
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
-    return fmean(present) if present else None
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 
 KEEP_FREED = {"GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={2**31 - 1}:glibc.malloc.trim_threshold={2**31 - 1}"}
 """What `keep_freed_memory` does for us, for the process of a peer: neither side is to win by it."""
@@ -44,6 +45,17 @@ def machine() -> str:
 
 def _text(path: Path) -> str:
     return path.read_text() if path.exists() else ""
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Of what was measured; None where nothing was."""
+    present = [value for value in values if value is not None]
+    return fmean(present) if present else None
+
+
+def shown(value: float | None) -> str:
+    """Two digits, or a dash for what was not measured."""
+    return "-" if value is None else f"{value:.2f}"
 
 
 def finish(figures: Sequence[Figure]) -> int:

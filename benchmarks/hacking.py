@@ -24,11 +24,8 @@ from agents.engine.base import load_base
 from agents.engine.lora import AdapterStack
 from benchmarks.attacks import ATTACKED, BREACHES, JUDGES, UNTRIED, broken, led, undeclared
 from benchmarks.figures import Figure, finish, machine
-from benchmarks.improvement import PAIRS, SMILE, talk
-from benchmarks.jobs import place
-from personal_data.database import Database
+from benchmarks.jobs import PAIRS, SMILE, place, talk
 from personal_data.errors import BackendError
-from personal_data.records import Feedback
 from personal_data.settings import BUILTIN_BASE
 from training.gate import SIGNIFICANCE, sign_test
 from training.grpo import Grpo, Step
@@ -192,8 +189,8 @@ def watched(drill: Drill, seed: int) -> str | None:
             early = (result["stages"][0]["gate"] or {}).get("stopped_early")
         except RewardFailed as failure:
             decision, reasons = "failed", [str(failure)]
-        steps, live = len(here.last_steps()), here.live_adapter(load_base(BUILTIN_BASE))
-    if live is not None:
+        steps, published = len(here.last_steps()), here.has_learned
+    if published:
         return None
     stopped = "" if early is None else f"monitor: {early}; "
     return f"after {steps} steps, {stopped}{decision}: {'; '.join(reasons)}"
@@ -210,33 +207,20 @@ def breach(values: Sequence[Callable[..., Any]], seed: int) -> Outcome:
 def flipped(seed: int) -> Outcome:
     """Part of the feedback says the opposite: it is refused, or what is published prefers the true style more."""
     attack = f"{FLIPPED:.0%} of {PAIRS} preferences say the opposite"
-    base = load_base(BUILTIN_BASE)
     with place() as here:
-        _give_feedback(here.database, seed)
+        here.wants_a_smile(seed, flipped=Random(f"drill flips {seed}").sample(range(PAIRS), round(FLIPPED * PAIRS)))
         result, _ = here.improve({"stages": ["preferences"], "seed": seed, "evaluation": EVALUATION})
-        adapter = here.live_adapter(base)
+        policy = here.policy() if here.has_learned else None
     told = f"{result['decision']}: {'; '.join(result['reasons'])}"
-    if adapter is None:
+    if policy is None:
         return Outcome(attack, told, STOPPED)
-    stack = AdapterStack(base, slots=2, rank=adapter.rank)
-    stack.load(1, adapter)
     unseen = [Preference(messages, answer + SMILE, answer) for messages, answer in talk("drill flipped", HELD_OUT)]
-    true, policy = encode_pairs(base, unseen), SharedPromptPolicy(base, stack)
+    true = encode_pairs(policy.base, unseen)
     before, after = (margins(policy, true, slot=slot) for slot in (0, 1))
     grown = sum(late > early for early, late in zip(before, after, strict=True))
     better = sign_test(grown, len(true) - grown) < SIGNIFICANCE
     style = f"the true style became likelier in {grown} of {len(true)} talks that no job saw"
     return Outcome(f"{attack}; {style}", told, BETTER if better else PUBLISHED)
-
-
-def _give_feedback(database: Database, seed: int) -> None:
-    """The owner wants a smile at the end; in a share of the talks, drawn at random, they seem not to."""
-    wrong = Random(f"drill flips {seed}").sample(range(PAIRS), round(FLIPPED * PAIRS))
-    with database.session() as session:
-        for number, (messages, answer) in enumerate(talk(f"benchmark preferences {seed}", PAIRS)):
-            turns = [{"role": message.role, "content": message.content} for message in messages]
-            both = (answer, answer + SMILE) if number in wrong else (answer + SMILE, answer)
-            session.add(Feedback(user_id="ada", prompt=turns, chosen=both[0], rejected=both[1]))
 
 
 _JUDGED = ORDER | {"reward": ATTACKED}

@@ -1,57 +1,37 @@
-"""Claims: an agent learns its owner's style from some dozens of preferences, and fast answering from slow thinking.
+"""Claims: an agent learns its owner's style from some dozens of preferences, keeps it while it practises, and keeps all
+else.
 
 `python -m benchmarks.improvement` runs whole improvement jobs on the built-in model, as a worker would, over several
-seeds: the preferences alone, practice rewarded by the truth, practice rewarded by the frozen and blind judge, and the
-demo's job, which does both. Following and kept skills are measured on the benchmark's own items, which no gate saw;
-practice on the gate's held-out ones. It needs nothing but this repository, and about two minutes a job on 2 cores.
+seeds: the preferences alone, and the demo's job, which practises as well. Following and kept skills are measured on the
+benchmark's own items, which no gate saw; practice on the gate's held-out ones. What practice gains by itself is in
+`benchmarks.learning`. It needs nothing but this repository, and about two minutes a job on 2 cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from random import Random
 from statistics import fmean, stdev
 from typing import Any
 
-from agents import prompts
-from agents.adapters import AdapterStore, read_adapter
-from agents.engine.base import Base, load_base
-from agents.engine.lora import AdapterStack
-from agents.messages import Message
 from benchmarks.figures import Figure, finish, machine
-from personal_data.database import Database
-from personal_data.records import AdapterVersion, Agent, Feedback, Model, User
-from personal_data.settings import BUILTIN_BASE, ModelSettings, Settings, prepare_data_dir
-from training import ledger
-from training.improve import improve
-from training.nursery.language import Speech
+from benchmarks.jobs import SMILE, place, talk
+from personal_data.settings import BUILTIN_BASE
 from training.packing import SharedPromptPolicy
 from training.suite import answer_greedily, make_suite
 
-PAIRS = 56
 FOLLOWED_N = 200
 SUITE = {"per_family": 40, "recall": 200, "work_tokens": 160}
 SUITE_SEED = 4_000_000_000
-SMILE = " :)"
-ORDER = {"name": "order", "difficulty": 2}
 JOBS: dict[str, dict[str, Any]] = {
     "preferences": {"stages": ["preferences"]},
-    "practice, truth": {"stages": ["environment"], "environment": ORDER | {"reward": "truth"}},
-    "practice, blind": {"stages": ["environment"], "environment": ORDER | {"reward": "blind"}},
-    "both, blind": {"environment": ORDER | {"reward": "blind"}},
+    "both": {"environment": {"name": "order", "difficulty": 2, "reward": "blind", "steps": 30}},
 }
 """The last one is the demo's."""
-WANTED = {"style_followed": 0.25, "practice_truth": 0.05, "practice_blind": 0.04}
-
-Talk = list[tuple[tuple[Message, ...], str]]
-"""Prompts with their plain answers."""
+WANTED = {"style_followed": 0.25, "practised": 0.04}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,77 +88,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _job(base: str, payload: dict[str, Any]) -> Measured:
-    with tempfile.TemporaryDirectory(prefix="folkmoot-benchmark-") as folder:
-        settings = Settings(data_dir=Path(folder), models={"nursery": ModelSettings(base=base)})
-        prepare_data_dir(settings)
-        database = Database(settings.database)
-        database.migrate()
-        _person(database, payload["seed"])
-        lease = ledger.claim(database, lease_s=3600, job_id=_enqueue(database, payload))
-        assert lease is not None
-        started = time.perf_counter()
-        result = improve(settings, database, lease, progress=lambda *_: None)
-        seconds = time.perf_counter() - started
-        before = _of_base(base)
-        after = before if result["version"] is None else _of_version(settings, database, result["version"]["id"])
-        database.dispose()
-    return Measured(result, seconds, before, after)
-
-
-def _person(database: Database, seed: int) -> None:
-    """An owner who wants a smile at the end of every answer, and has said so of some dozens of them."""
-    with database.session() as session:
-        session.add_all([User(id="ada", handle="ada", name="Ada"), Model(name="nursery", kind="engine", lineage="n")])
-        session.flush()
-        session.add(Agent(id="ada", user_id="ada", handle="ada", model="nursery"))
-        for messages, answer in talk(f"benchmark preferences {seed}", PAIRS):
-            turns = [{"role": message.role, "content": message.content} for message in messages]
-            session.add(Feedback(user_id="ada", prompt=turns, chosen=answer + SMILE, rejected=answer))
-
-
-def talk(seed: str, count: int) -> Talk:
-    """Prompts with three memories and a question about one of them."""
-    rng = Random(seed)
-    speech = Speech(rng)
-    talk: Talk = []
-    for _ in range(count):
-        owner = speech.person()
-        facts = [speech.fact(owner) for _ in range(3)]
-        question = Message("user", rng.choice(facts[0].questions(by_owner=True)))
-        lines = [prompts.MemoryLine(owner, fact.first_person()) for fact in rng.sample(facts, 3)]
-        talk.append(((prompts.system(owner, lines), question), facts[0].second_person()))
-    return talk
-
-
-def _enqueue(database: Database, payload: dict[str, Any]) -> str:
-    with database.session() as session:
-        job = ledger.enqueue(
-            session, kind="improve", user_id="ada", subject_id="ada", idempotency_key="benchmark", payload=payload
-        )
-        return job.id
+    with place(base) as here:
+        here.wants_a_smile(payload["seed"])
+        result, seconds = here.improve(payload)
+        after = _measure(here.policy()) if here.has_learned else _of_base(base)
+    return Measured(result, seconds, _of_base(base), after)
 
 
 @cache
 def _of_base(base: str) -> Skills:
     """The model as it comes, on items that no gate saw."""
-    loaded = load_base(base)
-    return _measure(loaded, AdapterStack(loaded, slots=2, rank=1))
+    with place(base) as here:
+        return _measure(here.policy())
 
 
-def _of_version(settings: Settings, database: Database, version_id: str) -> Skills:
-    """The same items with a published adapter."""
-    base = load_base(settings.models["nursery"].base or BUILTIN_BASE)
-    with database.session() as session:
-        version = session.get_one(AdapterVersion, version_id)
-    adapter = read_adapter(AdapterStore(settings.adapters_dir).path(version), base_sha256=base.sha256)
-    stack = AdapterStack(base, slots=2, rank=adapter.rank)
-    stack.load(1, adapter)
-    return _measure(base, stack)
-
-
-def _measure(base: Base, stack: AdapterStack) -> Skills:
-    """Under slot 1; an empty slot is the base."""
-    policy = SharedPromptPolicy(base, stack)
+def _measure(policy: SharedPromptPolicy) -> Skills:
     asked = [messages for messages, _ in talk("benchmark followed", FOLLOWED_N)]
     followed = fmean(one.text.endswith(SMILE) for one in answer_greedily(policy, asked, slot=1, max_tokens=48))
     suite = make_suite(SUITE_SEED, **SUITE).measure(policy, 1, lambda _: None)
@@ -204,8 +128,7 @@ def _figures(measured: dict[str, list[Measured]]) -> list[Figure]:
     rows = [row for jobs in measured.values() for row in jobs]
     gains = {
         "style_followed": [row.change("followed") for row in measured["preferences"]],
-        "practice_truth": [row.practice_gain for row in measured["practice, truth"]],
-        "practice_blind": [row.practice_gain for row in measured["practice, blind"]],
+        "practised": [row.practice_gain for row in measured["both"]],
     }
     kept = {skill: [row.change(skill) for row in rows] for skill in ("recall", "tasks")}
     ns = f"followed {FOLLOWED_N}, recall {SUITE['recall']}, tasks {rows[0].before.tasks_n}"
@@ -216,7 +139,7 @@ def _figures(measured: dict[str, list[Measured]]) -> list[Figure]:
         *(Figure(f"improvement.{name}_gain", fmean(gains[name]), ">=", wanted) for name, wanted in WANTED.items()),
         *(Figure(f"improvement.{name}_change", fmean(values), ">=", -0.03) for name, values in kept.items()),
         *(Figure(f"improvement.{name}_worst", min(values), ">=", -0.08) for name, values in kept.items()),
-        Figure("improvement.demo_seconds", max(row.seconds for row in measured["both, blind"]), "<=", 90),
+        Figure("improvement.demo_seconds", max(row.seconds for row in measured["both"]), "<=", 90),
     ]
 
 

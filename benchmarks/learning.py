@@ -21,7 +21,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: jobs run side by side
 
 from agents import prompts
-from benchmarks.figures import Figure, finish, machine
+from benchmarks.figures import Figure, finish, machine, mean, shown
 from benchmarks.jobs import place
 from society.canonical import answer_key
 from training.rewards.base import Need, Rewards
@@ -167,32 +167,23 @@ def _row(cell: Cell, stage: dict[str, Any], steps: Sequence[dict[str, Any]], rew
         next((gap["gap"] for gap in gate.get("gaps", {}).values()), None),
         target["before"],
         target["after"],
-        _mean([step[f"reward_{reward}"] for step in last]),
-        _mean([step["reward_truth"] for step in last]),
+        mean([step[f"reward_{reward}"] for step in last]),
+        mean([step["reward_truth"] for step in last]),
         gate.get("stopped_early"),
         seconds,
     )
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
-    return fmean(present) if present else None
-
-
 def _print(row: Row) -> None:
     cell = row.cell
-    numbers = " ".join(f"{_shown(value):>6}" for value in (row.gap, row.before, row.after, row.gain))
-    told = " ".join(f"{_shown(value):>5}" for value in (row.rewarded, row.right))
+    numbers = " ".join(f"{shown(value):>6}" for value in (row.gap, row.before, row.after, row.gain))
+    told = " ".join(f"{shown(value):>5}" for value in (row.rewarded, row.right))
     where = f"{cell.family} {cell.difficulty}"
     print(
         f"{where:14} {cell.reward:9} {cell.seed:4} {numbers}  {told}  {row.decision:9} {row.seconds:7.0f}", flush=True
     )
     for told_why in [*([row.stopped] if row.stopped else []), *([] if row.decision == "published" else row.reasons)]:
         print(f"{'':24} {told_why}", flush=True)
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.2f}" if value < 0 else f"{value:.2f}"
 
 
 def _summary(rows: Sequence[Row]) -> None:
@@ -204,11 +195,11 @@ def _summary(rows: Sequence[Row]) -> None:
                 continue
             gains = [row.gain for row in found if row.gain is not None]
             spread = stdev(gains) if len(gains) > 1 else 0.0
-            before = _mean([row.before for row in found])
+            before = mean([row.before for row in found])
             published = sum(row.decision == "published" for row in found)
             print(
-                f"{family:14} {reward:9} from {_shown(before)}: candidate {_shown(_mean(gains))} +- {spread:.3f}, "
-                f"reached {_shown(_mean([row.published_gain for row in found]))}, published {published} of {len(found)}"
+                f"{family:14} {reward:9} from {shown(before)}: candidate {shown(mean(gains))} +- {spread:.3f}, "
+                f"reached {shown(mean([row.published_gain for row in found]))}, published {published} of {len(found)}"
             )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from agents.messages import shortened
 from personal_data.records import Agent, Debate, Hypothesis, Position, Review, Verdict
 from society.standing import checks_in, merged_of
 from society.state import CLOSED, OPINION, Plan
@@ -113,12 +114,6 @@ def _found(debate: dict[str, Any]) -> list[str]:
     lines = [f"by {one['kind']} it comes to {shortened(one['comes_to'])!r}" for one in computed[:1]]
     failed = [one for row in debate["positions"] for one in row["checks"] if not one["passed"]]
     return [*lines, *dict.fromkeys(f"does not hold: {one['claim']} ({one['kind']})" for one in failed)]
-
-
-def shortened(text: str, most: int = 100) -> str:
-    """The beginning of a text, on one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _hypothesis(

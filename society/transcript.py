@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from society.report import conclusion, shortened
+from agents.messages import shortened
+from society.report import conclusion
 from society.standing import RANKING
 from society.state import CLOSED
 
@@ -188,7 +189,7 @@ def _flow(told: Json) -> str:
             if before is not None:
                 parts.append(f'<line x1="{before[0]}" y1="{y}" x2="{x}" y2="{y}" stroke="{before[1]}" class="flow"/>')
             parts.append(f'<circle cx="{x}" cy="{y}" r="9" fill="{colour}"/>')
-            parts.append(_text(x + 14, y - 8, _short(_position(row)), "held"))
+            parts.append(_text(x + 14, y - 8, shortened(_position(row), 26), "held"))
             before = x, colour
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="rounds and positions">{"".join(parts)}</svg>'
 
@@ -203,11 +204,6 @@ def _colours(told: Json) -> dict[str, str]:
 
 def _text(x: int, y: int, text: str, kind: str) -> str:
     return f'<text x="{x}" y="{y}" class="{kind}">{escape(text)}</text>'
-
-
-def _short(text: str) -> str:
-    line = _line(text)
-    return line if len(line) <= 26 else f"{line[:25]}…"
 
 
 def _hypotheses(told: Json) -> str:

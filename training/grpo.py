@@ -68,7 +68,7 @@ class GrpoRecipe:
     std_floor: float = 0.1
     shaping: float = 0.2
     resample: int = 0
-    ptx: float = 0.0
+    ptx: float = 0.05
     prolonged: bool = False
     warmup: int = 2
     gap_items: int = 64
@@ -307,15 +307,19 @@ def _relative(values: Tensor, recipe: GrpoRecipe) -> Tensor:
 
 def without_spread(advantages: Tensor) -> list[int]:
     """The groups that have nothing to teach; advantages as `advantages_of` gives them."""
-    flat: list[int] = (advantages.abs().flatten(1).amax(dim=1) < _NO_SIGNAL).nonzero().flatten().tolist()
+    flat: list[int] = (~_teach(advantages)).nonzero().flatten().tolist()
     return flat
 
 
 def informative(advantages: Tensor) -> list[int]:
     """Rows of the groups that have something to teach; advantages as `advantages_of` gives them."""
-    groups = advantages.abs().flatten(1).amax(dim=1) >= _NO_SIGNAL
-    rows: list[int] = groups.repeat_interleave(advantages.shape[1]).nonzero().flatten().tolist()
+    rows: list[int] = _teach(advantages).repeat_interleave(advantages.shape[1]).nonzero().flatten().tolist()
     return rows
+
+
+def _teach(advantages: Tensor) -> Tensor:
+    """[groups], boolean: whether some rollout of a group is better than another."""
+    return advantages.abs().flatten(1).amax(dim=1) >= _NO_SIGNAL
 
 
 def _means(advantages: Tensor, rollouts: Sequence[Rollout]) -> list[float]:

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from agents.adapters import Adapter, AdapterStore, activate, read_adapter
 from agents.engine.base import Base, load_base
 from agents.engine.lora import AdapterStack
+from agents.messages import storable
 from personal_data.database import Database
 from personal_data.errors import BackendError, Conflict
 from personal_data.records import AdapterVersion, new_id
@@ -82,14 +83,15 @@ def improve(
     """
     plan = read_plan(lease.payload, job_id=lease.job_id)
     progress("loading", 0, 1, "loading the model")
-    cycle = _open(settings, database, lease, plan, progress)
-    cycle.bench.rewards = rewards
+    cycle = _open(settings, database, lease, plan, progress, rewards)
     for stage in plan.stages:
         _run_stage(cycle, stage)
     return _close(AdapterStore(settings.adapters_dir), cycle)
 
 
-def _open(settings: Settings, database: Database, lease: Lease, plan: Plan, progress: Progress) -> _Cycle:
+def _open(
+    settings: Settings, database: Database, lease: Lease, plan: Plan, progress: Progress, rewards: Makers
+) -> _Cycle:
     with database.session() as session:
         frozen = freeze(settings, session, lease, plan)
         journal.close_interrupted(session, lease.job_id, lease.token)
@@ -103,7 +105,7 @@ def _open(settings: Settings, database: Database, lease: Lease, plan: Plan, prog
     for slot, adapter in ((START, live), (INCUMBENT, live), (ANCHOR, anchor)):
         if adapter is not None:
             stack.load(slot, adapter)
-    return _Cycle(database, lease, plan, frozen, stack, _bench(plan, frozen, base, stack), progress)
+    return _Cycle(database, lease, plan, frozen, stack, _bench(plan, frozen, base, stack, rewards), progress)
 
 
 def _adapter(store: AdapterStore, version: AdapterVersion | None, base: Base) -> Adapter | None:
@@ -113,7 +115,7 @@ def _adapter(store: AdapterStore, version: AdapterVersion | None, base: Base) ->
     return read_adapter(store.path(version), base_sha256=base.sha256)
 
 
-def _bench(plan: Plan, frozen: Frozen, base: Base, stack: AdapterStack) -> Bench:
+def _bench(plan: Plan, frozen: Frozen, base: Base, stack: AdapterStack, rewards: Makers) -> Bench:
     preferred, own = frozen.preferences, frozen.texts
     block = min(plan.texts.block, base.max_positions - 1)
 
@@ -133,6 +135,7 @@ def _bench(plan: Plan, frozen: Frozen, base: Base, stack: AdapterStack) -> Bench
         train_texts=blocks(own.train),
         gate_texts=[blocks([talk]) for talk in own.gate],
         reference=_reference(frozen),
+        rewards=rewards,
     )
 
 
@@ -165,7 +168,7 @@ def _run_stage(cycle: _Cycle, stage: str) -> None:
     else:
         result = _train(cycle, stage, run, tell)
     held_to = {} if course is None else {"reference": course.reference}
-    result = dataclasses.replace(result, gate=journal.finite(result.gate and {**result.gate, **held_to}))
+    result = dataclasses.replace(result, gate=storable(result.gate and {**result.gate, **held_to}))
     if result.decision == "passed":
         cycle.candidate = cycle.stack.export(POLICY)
         cycle.stack.load(INCUMBENT, cycle.candidate)

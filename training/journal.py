@@ -6,14 +6,13 @@ caller's transaction: a published decision appears together with the version it 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from agents.messages import well_formed
+from agents.messages import storable, well_formed
 from personal_data.database import Database
 from personal_data.records import AdapterVersion, TrainingRun, now
 from personal_data.records import Rollout as RolloutRow
@@ -39,7 +38,7 @@ class Journal:
     ) -> None:
         """Store one optimiser step and what was sampled for it; what is not finite is stored as missing."""
         index = len(self._steps)
-        self._steps.append(finite({"step": index, **numbers}))
+        self._steps.append(storable({"step": index, **numbers}))
         rows = [
             RolloutRow(
                 run_id=self.run_id,
@@ -47,8 +46,8 @@ class Journal:
                 group=rollout.group,
                 prompt="\n".join(message.content for message in rollout.task.messages),
                 completion=well_formed(rollout.sampled.text),
-                rewards=finite({name: values[place] for name, values in (rewards or {}).items()}),
-                advantage=finite(advantages[place]),
+                rewards=storable({name: values[place] for name, values in (rewards or {}).items()}),
+                advantage=storable(advantages[place]),
                 finish_reason=rollout.sampled.finish_reason,
             )
             for place, rollout in enumerate(rollouts)
@@ -133,14 +132,3 @@ def lineage(session: Session, version: AdapterVersion | None) -> Iterator[Adapte
     while version is not None:
         yield version
         version = session.get(AdapterVersion, version.parent_id) if version.parent_id else None
-
-
-def finite(value: Any) -> Any:
-    """The same with None for every number that is not finite: JSON has none, and PostgreSQL takes none."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: finite(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(entry) for entry in value]
-    return value

@@ -140,15 +140,15 @@ def _environment(payload: Mapping[str, Any]) -> EnvironmentPlan:
 
 def _with_settings(recipe: _Recipe, settings: Mapping[str, Any], where: str) -> _Recipe:
     named = _NAMES.get(where, {})
-    fields = [known.name for known in dataclasses.fields(recipe)]
-    _known(where, settings, [name for name in fields if name in _LIMITS or name in named or name == "prolonged"])
+    kinds = {known.name: type(getattr(recipe, known.name)) for known in dataclasses.fields(recipe)}
+    _known(where, settings, [name for name in kinds if name in _LIMITS or name in named or kinds[name] is bool])
     for name, value in settings.items():
         if name in named:
             _choice(name, value, named[name])
-        elif name == "prolonged":
+        elif kinds[name] is bool:
             _switch(where, name, value)
         else:
-            _within(where, name, value, whole=type(getattr(recipe, name)) is int)
+            _within(where, name, value, whole=kinds[name] is int)
     return dataclasses.replace(recipe, **settings)
 
 

@@ -14,7 +14,7 @@ from training.rewards.base import groups
 from training.rewards.shaping import repetition
 from training.rollouts import Rollout
 
-ANCHOR = "truth"
+TRUTH = "truth"
 """The source that knows; of weight 0 where it does not teach."""
 _NGRAM = 3
 _LONG = 16
@@ -50,7 +50,7 @@ def read_signs(
 ) -> Signs:
     """The signs of one step; `scores` and `advantages` have one value a rollout."""
     places = groups(rollouts)
-    right = None if ANCHOR not in scores else [float(value or 0.0) for value in scores[ANCHOR]]
+    right = None if TRUTH not in scores else [float(value or 0.0) for value in scores[TRUTH]]
     return Signs(
         taught=_taught(scores, weights),
         accuracy=None if right is None else fmean(right),

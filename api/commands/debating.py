@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
+from agents.messages import shortened
 from api.commands.session import connect, form_of, show
 from api.running import command
 from personal_data.errors import BackendError
@@ -187,7 +188,7 @@ def _show_event(name: str, data: dict[str, Any]) -> None:
         said = {"answered": answered, "abstained": "does not know"}.get(data["status"], data["cause"])
         print(f"  {data['agent']} {said}", flush=True)
     elif name == "review":
-        print(f"  {data['agent']} checks {_short(data['hypothesis'])!r}: {data['verdict']}", flush=True)
+        print(f"  {data['agent']} checks {shortened(data['hypothesis'])!r}: {data['verdict']}", flush=True)
 
 
 def _who_said_what(report: dict[str, Any]) -> str:
@@ -202,13 +203,8 @@ def _who_said_what(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _short(text: str, most: int = 100) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
 def _ranking(report: dict[str, Any], position: dict[str, Any]) -> str:
     if position["status"] != "answered":
         return f"has not ranked them ({position['cause']})"
     wording = {hypothesis["key"]: hypothesis["answer"] for hypothesis in report["hypotheses"]}
-    return "ranks " + " > ".join(repr(_short(wording.get(key, key), 40)) for key in position["alternatives"])
+    return "ranks " + " > ".join(repr(shortened(wording.get(key, key), 40)) for key in position["alternatives"])

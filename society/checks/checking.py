@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from agents.messages import shortened
 from society.checks import arithmetic, citations, dates, programs
 from society.checks.check import Check
 from society.checks.computed import Computed
@@ -48,7 +49,7 @@ async def checks_of(
     found, steps = await asyncio.to_thread(_read, argument, question, memories)
     results = await _run(steps, turn, min(within_s, _WITHIN_S)) if steps else []
     found += [check for step, result in zip(steps, results, strict=True) for check in _claims(step, result)]
-    return [Check(one.kind, _shortened(one.written), one.passed) for one in found]
+    return [Check(one.kind, shortened(one.written, _LONGEST), one.passed) for one in found]
 
 
 def _read(argument: str, question: str, memories: Sequence[str]) -> tuple[list[Check], list[programs.Step]]:
@@ -79,8 +80,3 @@ def _of_code(result: str) -> Computed:
     number = arithmetic.number(result)
     truths = frozenset({"true", "false"})
     return Computed("code", result, number=number, words=truths if result in ("True", "False") else frozenset())
-
-
-def _shortened(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"

@@ -7,6 +7,7 @@ is not told. They are Gregorian, and judged from the year on in which every coun
 from __future__ import annotations
 
 import re
+from calendar import isleap
 from collections.abc import Iterator
 from datetime import date
 from fractions import Fraction
@@ -95,7 +96,7 @@ def _days(first: str, last: str) -> int | None:
 
 
 def _is_leap(year: int) -> bool | None:
-    return None if year < _LEAPS_SINCE else year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    return None if year < _LEAPS_SINCE else isleap(year)
 
 
 def _date(text: str) -> date | None:

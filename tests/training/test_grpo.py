@@ -308,7 +308,7 @@ def test_a_replay_keeps_an_accepted_answer_likely() -> None:
 
 def test_a_replay_of_weight_nought_changes_nothing() -> None:
     without, beside = ToyPolicy(), ToyPolicy()
-    recipe = GrpoRecipe(steps=5, prompts=3)
+    recipe = GrpoRecipe(steps=5, prompts=3, ptx=0.0)
     run(without, Likes(0, 1, 0, 0.5), recipe)
     run(beside, Likes(0, 1, 0, 0.5), recipe, replay=[((0,), (2,))])
     assert torch.equal(without.logits, beside.logits)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -42,14 +41,3 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str | float | bool
         yield path, value
     else:
         yield path, number(value) if text(value) is None else text(value)
-
-
-def finite(value: Any) -> Any:
-    """The same JSON with every text well formed, and None for every number that is not finite."""
-    if isinstance(value, Mapping):
-        return {name: finite(entry) for name, entry in mapping(value).items()}
-    if isinstance(value, list | tuple):
-        return [finite(entry) for entry in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return text(value) if isinstance(value, str) else value

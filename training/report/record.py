@@ -14,8 +14,9 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from agents.messages import storable
 from personal_data.records import AdapterVersion, Agent, Job, Rollout, TrainingRun
-from training.report.reading import finite, items, mapping, number, text
+from training.report.reading import items, mapping, number, text
 
 VERSION = 1
 _SHOWN = 3
@@ -166,19 +167,19 @@ def _stage(session: Session, run: TrainingRun, runs: Sequence[TrainingRun]) -> S
         stage=run.stage,
         decision=run.decision,
         reasons=[found for reason in run.reasons if (found := text(reason)) is not None],
-        recipe=finite(run.recipe),
+        recipe=storable(run.recipe),
         taught_by=taught_by,
         data_sha256=run.data_sha256,
         learned_from=None if run.made_from is None else {name: len(items(ids)) for name, ids in made_from.items()},
         parent_version=_parent_number(session, run),
         started_at=run.created_at,
         seconds=_seconds(run, runs),
-        steps=[finite(step) for step in run.steps],
+        steps=[storable(step) for step in run.steps],
         stopped_early=text(gate.get("stopped_early")),
         passed=_truth(gate.get("passed")),
         checks=[_check(mapping(one)) for one in items(gate.get("checks"))],
         gaps=_gaps(gate, run.recipe),
-        measured={name: finite(value) for name, value in gate.items() if name not in _TOLD_APART},
+        measured={name: storable(value) for name, value in gate.items() if name not in _TOLD_APART},
         samples=[{name: text(said) for name, said in mapping(one).items()} for one in items(gate.get("samples"))],
         rollouts_stored=stored or 0,
         rollouts=_rollouts(session, run.id, taught_by) if stored else [],

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from agents.messages import shortened
 from training.report.curves import Curve, Panel, sparkline
 from training.report.reading import leaves
 from training.report.record import Report, Scored, Stage
@@ -149,8 +150,7 @@ def visible(text: str) -> str:
 
 def line(text: str) -> str:
     """The text, or its beginning, on one line."""
-    told = " ".join(text.split())
-    return visible(told if len(told) <= _LINE else f"{told[: _LINE - 1]}…")
+    return visible(shortened(text, _LINE))
 
 
 def beginning(text: str, most: int) -> str:

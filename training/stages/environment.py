@@ -25,7 +25,7 @@ from training.rewards.judging import CachedJudge, FrozenJudge
 from training.rewards.prepare import Summarising
 from training.rewards.prime import ProcessModel
 from training.rollouts import Task
-from training.signs import ANCHOR
+from training.signs import TRUTH
 from training.stages import safeguards
 from training.stages.bench import (
     INCUMBENT,
@@ -45,6 +45,7 @@ from training.stages.safeguards import Teacher
 from training.suite import Outcome, measure_tasks
 from training.tasks import families
 from training.tasks.curriculum import Curriculum
+from training.tasks.environments import Environment
 
 _SHOWN = 3
 _TELLS_SUCCESS = frozenset({"truth", "blind"})
@@ -57,7 +58,7 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     tell(0, total, f"{plan.name}: does thinking longer beat answering at once?")
     environment = families.environment(plan.name)
     judge = BlindJudge(bench.policy, environment, slot=START, max_tokens=bench.suite.work_tokens)
-    levels = Levels(bench, plan, judge)
+    levels = Levels(bench, plan, environment, judge)
     start = levels.start()
     if isinstance(start, str):
         return StageResult("skipped", (start,), levels.record())
@@ -75,7 +76,7 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
         curriculum.hear(reward if plan.reward in _TELLS_SUCCESS else None)
         judge.expect(curriculum.ahead())
 
-    sources = _sources(bench, plan, judge)
+    sources = _sources(bench, plan, environment, judge)
     reward = registry.build(plan.reward, sources, bench.rewards)
     teacher = safeguards.employ(bench, environment, reward, curriculum.ahead(), recipe)
     if unfit := [check for check in teacher.checks if not check.ok]:
@@ -103,7 +104,7 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     return _gate(bench, plan, held, safety, known, lambda note: tell(total - 1, total, f"{plan.name}: {note}"))
 
 
-def _sources(bench: Bench, plan: EnvironmentPlan, judge: BlindJudge) -> registry.Sources:
+def _sources(bench: Bench, plan: EnvironmentPlan, environment: Environment, judge: BlindJudge) -> registry.Sources:
     """Every judge is the cycle-start snapshot; what only one reward needs is made for it alone."""
     process, liked = None, None
     if plan.reward in registry.LEARNING:
@@ -112,16 +113,14 @@ def _sources(bench: Bench, plan: EnvironmentPlan, judge: BlindJudge) -> registry
     if plan.reward == "human_feedback" and isinstance(bench.policy, Summarising):
         liked = human_feedback.fit(bench.policy, bench.train_pairs, bench.gate_pairs)
     writer = CachedJudge(FrozenJudge(bench.policy, slot=START, max_tokens=bench.suite.work_tokens))
-    return registry.Sources(
-        families.environment(plan.name), judge, text_judge=writer, preferences=liked, process=process
-    )
+    return registry.Sources(environment, judge, text_judge=writer, preferences=liked, process=process)
 
 
 def _rewards(
     bench: Bench, plan: EnvironmentPlan, teacher: Teacher, sources: registry.Sources
 ) -> list[tuple[Reward, float]]:
     """The reward that teaches, form beside it, and the truth on record even where it teaches nothing."""
-    beside = {"shaping": plan.recipe.shaping} | ({} if plan.reward == ANCHOR else {ANCHOR: 0.0})
+    beside = {"shaping": plan.recipe.shaping} | ({} if plan.reward == TRUTH else {TRUTH: 0.0})
     others = [(registry.build(name, sources, bench.rewards), weight) for name, weight in beside.items()]
     return [(teacher.reward, teacher.weight), *others]
 

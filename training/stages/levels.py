@@ -16,8 +16,8 @@ from training.judge import BlindJudge, Gap, measure_gap
 from training.plan import EnvironmentPlan
 from training.rollouts import Task, at_once_tasks
 from training.stages.bench import INCUMBENT, Bench
-from training.tasks import families
 from training.tasks.curriculum import TARGET
+from training.tasks.environments import Environment
 
 _LEARNABLE = (0.02, 0.98)
 _FEWEST = 20
@@ -26,9 +26,8 @@ _FEWEST = 20
 class Levels:
     """The difficulties of the plan's family; one only where the plan names it."""
 
-    def __init__(self, bench: Bench, plan: EnvironmentPlan, judge: BlindJudge) -> None:
-        self._bench, self._plan, self._judge = bench, plan, judge
-        self._environment = families.environment(plan.name)
+    def __init__(self, bench: Bench, plan: EnvironmentPlan, environment: Environment, judge: BlindJudge) -> None:
+        self._bench, self._plan, self._environment, self._judge = bench, plan, environment, judge
         self._gaps: dict[int, Gap] = {}
         self.all = self._environment.difficulties if plan.difficulty is None else (plan.difficulty,)
 
