@@ -397,7 +397,7 @@ def test_practice_records_every_rollout_with_every_score(nursery_place: Workplac
     rollouts = nursery_place.rows(Rollout)
     assert result["decision"] in ("published", "refused")
     assert len(run.steps) == 3
-    assert run.made_from == {}
+    assert run.made_from == {"feedback": [], "memories": []}
     assert [step["resampled"] for step in run.steps] == [0, 0, 0]
     assert len(rollouts) == 3 * 6 * 8
     assert {(row.step, row.group) for row in rollouts} == {(step, group) for step in range(3) for group in range(6)}
