@@ -3,7 +3,9 @@
 `python -m benchmarks.cohort` times one optimiser step of N adapters: PEFT in a loop (`set_adapter`, forward, backward,
 clip, AdamW for each) against one forward, one backward and one stacked AdamW for all; interleaved, and the losses of
 the first step must agree. Where the environment of `make bench-env` is there, it also times a whole GRPO step
-(rollouts, reward, update) of N = 8 adapters against TRL's GRPOTrainer run N times, start-up excluded.
+(rollouts, reward, update) of N = 8 adapters against TRL's GRPOTrainer run N times, start-up excluded. Last,
+on the built-in model, what a step of 16 agents takes an agent in one pass and in turn, from one short text to the
+practice of a real job; that both end in the same weights is shown by `tests/training/test_cohort.py`.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from random import Random
 from statistics import median
 from tempfile import TemporaryDirectory
 
@@ -27,19 +31,25 @@ from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from agents.engine.allocator import keep_freed_memory
-from agents.engine.base import Base
+from agents.engine.base import Base, load_base
 from agents.engine.generation import Batch, Prompt, generate
 from agents.engine.lora import AdapterStack
 from agents.messages import SamplingParams
 from benchmarks.checkpoints import Size, endless, random_adapter, save_adapters, save_checkpoint
 from benchmarks.figures import KEEP_FREED, Figure, finish, machine
 from benchmarks.roofline import Machine, measure
+from personal_data.settings import BUILTIN_BASE
+from training.grpo import micro_batches
 from training.losses import group_advantages, policy_loss
 from training.optim import StackedAdamW
 from training.packing import SharedPromptPolicy
+from training.rollouts import Rollout, at_once_tasks
+from training.tasks.environments import ENVIRONMENTS
 
 RANK, LR = 8, 1e-4
 GRPO_PEOPLE, GROUP, PROMPT, NEW, GRPO_STEPS = 8, 4, 64, 64, 3
+NURSERY_PEOPLE = 16
+NURSERY_STEPS = {"2 questions, 4 answers each": (2, 4), "24 questions, 8 answers each (a job's)": (24, 8)}
 BENCH_PYTHON = Path(".bench") / "bin" / "python"
 
 
@@ -182,8 +192,10 @@ def main() -> int:
                     f"  {ratios[people, tokens]:5.2f} ({min(each):.2f}-{max(each):.2f}) {share:10.0%}"
                 )
         grpo = full_step(folder, size, options.threads)
+    built_in = nursery(options.repeats)
     return finish(
         [
+            Figure("cohort.nursery.n16.t24", built_in, ">=", 5),
             Figure("cohort.n32.t24.vs_peft_loop", ratios[32, 24], ">=", 6),
             Figure("cohort.n32.t192.vs_peft_loop", ratios[32, 192], ">=", 1.4),
             Figure("cohort.grpo.n8.vs_trl", grpo, ">=", 8),
@@ -217,6 +229,62 @@ def full_step(folder: Path, size: Size, threads: int) -> float | None:
         f"\n  ratio {theirs / median(ours):.1f}"
     )
     return float(theirs / median(ours))
+
+
+def nursery(repeats: int) -> float:
+    """How many times longer an agent's step takes alone than among 16, on the built-in model, one text of 24 tokens."""
+    cohort = Cohort(load_base(BUILTIN_BASE), NURSERY_PEOPLE)
+    torch.manual_seed(4)
+    text = torch.randint(4, 512, (NURSERY_PEOPLE, 1, 24))
+    steps: dict[str, Callable[[Sequence[int]], None]] = {"a text of 24 tokens": partial(read, cohort, text)}
+    for name, (questions, answers) in NURSERY_STEPS.items():
+        steps[name] = partial(practise, cohort, questions, answers)
+    print(
+        f"\nthe built-in model, {NURSERY_PEOPLE} agents: a step of an agent, in turn and in one pass; n = {repeats}\n"
+    )
+    ratios = []
+    for name, step in steps.items():
+        alone, together = [], []
+        for _ in range(repeats):
+            alone.append(timed(lambda step=step: [step([slot]) for slot in cohort.slots]))  # type: ignore[misc]
+            together.append(timed(lambda step=step: step(cohort.slots)))  # type: ignore[misc]
+        ratios.append(median(alone) / median(together))
+        each = [a / b for a, b in zip(alone, together, strict=True)]
+        in_turn, at_once = (median(taken) / NURSERY_PEOPLE * 1e3 for taken in (alone, together))
+        print(f"{name:38} {in_turn:6.1f} ms {at_once:6.1f} ms  {ratios[-1]:.1f} ({min(each):.1f}-{max(each):.1f})")
+    return ratios[0]
+
+
+def read(cohort: Cohort, ids: Tensor, slots: Sequence[int]) -> None:
+    """One step of these agents on a text each; ids [people, 1, tokens]."""
+    pairs = [(row[:1], row[1:]) for row in ids[[slot - 1 for slot in slots], 0].tolist()]
+    optimizer = StackedAdamW(cohort.stack.parameters(), slots=slots, lr=LR)
+    logp, mask = cohort.policy.logprobs(pairs, slot=slots)
+    optimizer.zero_grad()
+    torch.autograd.backward(-(logp.sum(dim=1) / mask.sum(dim=1)).sum())
+    optimizer.step()
+
+
+def practise(cohort: Cohort, questions: int, answers: int, slots: Sequence[int]) -> None:
+    """Rollouts of these agents and one update, with an advantage that code gives."""
+    drawn = at_once_tasks(ENVIRONMENTS["order"], Random(5), 3, questions, held_out=False)
+    tasks = [(slot, task) for slot in slots for task in drawn]
+    owners = [slot for slot, _ in tasks]
+    params = SamplingParams(max_tokens=16, temperature=1.0, seed=6)
+    sampled = cohort.policy.sample([task.messages for _, task in tasks], answers, params, slot=owners)
+    rollouts = [
+        Rollout(place, task, one)
+        for place, ((_, task), group) in enumerate(zip(tasks, sampled, strict=True))
+        for one in group
+    ]
+    optimizer = StackedAdamW(cohort.stack.parameters(), slots=slots, lr=LR)
+    optimizer.zero_grad()
+    for rows in micro_batches(range(len(rollouts)), rollouts):
+        logp, mask = cohort.policy.logprobs(
+            [rollouts[row].pair for row in rows], slot=[owners[rollouts[row].group] for row in rows]
+        )
+        torch.autograd.backward(-(logp * mask).sum() / len(rollouts))
+    optimizer.step()
 
 
 if __name__ == "__main__":
