@@ -505,6 +505,8 @@ class TrainingRun(Record):
     decision: Mapped[str | None] = mapped_column(String(16))
     """published, refused or skipped."""
     reasons: Mapped[list[Any]] = mapped_column(default=list)
+    judgements_left_out: Mapped[int | None]
+    """How many judgements were not stored for want of room; None: nothing was said of any."""
     created_at: Mapped[float] = mapped_column(default=now)
     finished_at: Mapped[float | None]
 
@@ -524,6 +526,22 @@ class Rollout(Record):
     """Reward name → value or None."""
     advantage: Mapped[float | None]
     finish_reason: Mapped[str] = mapped_column(String(16))
+
+
+class Judgement(Record):
+    """What a judge was asked in a run and what it said; equal ones are stored once."""
+
+    __tablename__ = "judgements"
+    __table_args__ = (Index("ix_judgements_run_step", "run_id", "step"),)
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("jud"))
+    run_id: Mapped[str] = mapped_column(ForeignKey("training_runs.id", ondelete="CASCADE"))
+    step: Mapped[int | None]
+    """The step whose rollouts it judged; None: before the first step or after the last one."""
+    prompt: Mapped[str] = mapped_column(Text)
+    said: Mapped[str | None] = mapped_column(Text)
+    """None: the prompt was too long for its context."""
+    verdict: Mapped[list[Any] | None]
+    """What code read in it: one word or number, or one a candidate; None: nothing."""
 
 
 class AdapterVersion(Record):

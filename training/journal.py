@@ -1,4 +1,5 @@
-"""The record of a training run while it happens: its recipe, every step, every rollout with its scores, the decision.
+"""The record of a training run while it happens: its recipe, every step, every rollout with its scores, what judges
+said, the decision.
 
 Rows belong to one (job, token, stage): a worker that lost its lease can only write to its own. `decide` writes in the
 caller's transaction: a published decision appears together with the version it speaks of.
@@ -6,7 +7,9 @@ caller's transaction: a published decision appears together with the version it 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from random import Random
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -14,11 +17,16 @@ from sqlalchemy.orm import Session
 
 from agents.messages import storable, well_formed
 from personal_data.database import Database
-from personal_data.records import AdapterVersion, TrainingRun, now
+from personal_data.records import AdapterVersion, Judgement, TrainingRun, now
 from personal_data.records import Rollout as RolloutRow
+from training.judge import Ruling
 from training.rollouts import Rollout
 
 Decision = Literal["published", "refused", "skipped"]
+
+ROOM = 32_768
+"""Characters of judgements that are stored a step, and of those before the first step and after the last: a rubric's
+tournament asks hundreds of times a step, and most of what it is asked are the same rollouts in pairs."""
 
 
 class Journal:
@@ -28,6 +36,21 @@ class Journal:
         self._database = database
         self.run_id = run_id
         self._steps: list[dict[str, Any]] = []
+        self._heard: list[Ruling] = []
+        self._known = set[bytes]()
+        self._left_out: int | None = None
+
+    def hear(self, ruling: Ruling) -> None:
+        """Keep what a judge said, to be stored with the step; equal rulings are one."""
+        digest = hashlib.blake2b(repr((ruling.prompt, ruling.said)).encode(), digest_size=16).digest()
+        if digest not in self._known:
+            self._known.add(digest)
+            self._heard.append(ruling)
+
+    def keep_rulings(self) -> None:
+        """Store what was said outside of any step."""
+        with self._database.session() as session:
+            self._store_rulings(session, None)
 
     def step(
         self,
@@ -55,6 +78,33 @@ class Journal:
         with self._database.session() as session:
             session.execute(sa.update(TrainingRun).where(TrainingRun.id == self.run_id).values(steps=self._steps))
             session.add_all(rows)
+            self._store_rulings(session, index)
+
+    def _store_rulings(self, session: Session, step: int | None) -> None:
+        """Store as many of those heard as there is room for, drawn by chance, and how many were left out."""
+        if not self._heard:
+            return
+        order, room, kept = list(range(len(self._heard))), ROOM, list[int]()
+        Random(f"rulings {step}").shuffle(order)
+        for place in order:
+            size = len(self._heard[place].prompt) + len(self._heard[place].said or "")
+            if size <= room:
+                kept.append(place)
+                room -= size
+        session.add_all(self._row(self._heard[place], step) for place in sorted(kept))
+        self._left_out = (self._left_out or 0) + len(self._heard) - len(kept)
+        counted = {"judgements_left_out": self._left_out}
+        session.execute(sa.update(TrainingRun).where(TrainingRun.id == self.run_id).values(counted))
+        self._heard = []
+
+    def _row(self, ruling: Ruling, step: int | None) -> Judgement:
+        return Judgement(
+            run_id=self.run_id,
+            step=step,
+            prompt=well_formed(ruling.prompt),
+            said=None if ruling.said is None else well_formed(ruling.said),
+            verdict=None if ruling.verdict is None else storable(list(ruling.verdict)),
+        )
 
     def decide(
         self, session: Session, decision: Decision, reasons: Sequence[str], gate: Mapping[str, Any] | None
@@ -62,6 +112,7 @@ class Journal:
         """Write the decision with its reasons and measurements."""
         values = {"decision": decision, "reasons": list(reasons), "gate": gate and dict(gate), "finished_at": now()}
         session.execute(sa.update(TrainingRun).where(TrainingRun.id == self.run_id).values(**values))
+        self._store_rulings(session, None)
 
 
 def open_run(

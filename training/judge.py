@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -22,11 +22,31 @@ from training.tasks.environments import Checker, Item
 _BATCH = 64
 
 
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a judge was asked, what it said (None: the prompt was too long), and what code read in it (None: nothing):
+    one word or number, or one a candidate, in the order shown."""
+
+    prompt: str
+    said: str | None
+    verdict: tuple[str | float, ...] | None
+
+
+Hear = Callable[[Ruling], None]
+"""Whoever writes down what judges say."""
+
+
+def unheard(_: Ruling) -> None:
+    """Nobody does."""
+
+
 class BlindJudge:
     """Greedy answers of a frozen slot to bare questions, each thought through once and kept."""
 
-    def __init__(self, policy: PolicyBackend, environment: Checker, *, slot: int, max_tokens: int) -> None:
-        self._policy, self._environment, self._slot = policy, environment, slot
+    def __init__(
+        self, policy: PolicyBackend, environment: Checker, *, slot: int, max_tokens: int, hear: Hear = unheard
+    ) -> None:
+        self._policy, self._environment, self._slot, self._hear = policy, environment, slot, hear
         self._params = SamplingParams(max_tokens=max_tokens, temperature=0.0)
         self._answers: dict[str, str | None] = {}
         self._expected: list[str] = []
@@ -46,7 +66,9 @@ class BlindJudge:
         new, self._expected = new + self._expected[:spare], self._expected[spare:]
         asked = [(prompts.propose(question),) for question in new]
         solved = self._policy.sample(asked, 1, self._params, slot=self._slot)
-        self._answers |= {question: worked_answer_of(one) for question, (one,) in zip(new, solved, strict=True)}
+        for question, (prompt,), (one,) in zip(new, asked, solved, strict=True):
+            self._answers[question] = found = worked_answer_of(one)
+            self._hear(Ruling(prompt.content, one.text, None if found is None else (found,)))
 
     def answer(self, task: Task) -> str | None:
         """The judge's own answer, None where it found none; call `solve` first."""

@@ -31,6 +31,7 @@ from personal_data.records import (
     Hypothesis,
     Import,
     Job,
+    Judgement,
     Memory,
     Position,
     Record,
@@ -292,6 +293,7 @@ def _quoting(owner: Owner, debates: set[str]) -> list[tuple[Any, tuple[str, ...]
         (Job, ("payload", "progress", "result", "error"), Job.user_id == owner.user_id),
         (TrainingRun, ("steps", "gate", "reasons"), TrainingRun.agent_id == owner.agent_id),
         (Rollout, ("prompt", "completion"), Rollout.run_id.in_(runs)),
+        (Judgement, ("prompt", "said", "verdict"), Judgement.run_id.in_(runs)),
         (AdapterVersion, ("evaluation",), AdapterVersion.agent_id == owner.agent_id),
         (Agent, ("instructions",), Agent.id == owner.agent_id),
     ]

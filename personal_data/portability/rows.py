@@ -31,6 +31,7 @@ _SHAPES: Mapping[str, TypeAdapter[Any]] = {
     ),
     **dict.fromkeys(("units", "steps"), TypeAdapter(list[dict[str, Any]])),
     "prompt": TypeAdapter(list[_Turn]),
+    "verdict": TypeAdapter(list[str | float | None]),
 }
 """Lists; every other JSON column is an object."""
 _OBJECT = TypeAdapter(dict[str, Any])

@@ -25,6 +25,7 @@ from personal_data.records import (
     Import,
     ImportedMemory,
     Job,
+    Judgement,
     Member,
     Memory,
     MemoryVersion,
@@ -307,6 +308,12 @@ PARTS: tuple[Part, ...] = (
         "rollouts",
         Rollout,
         lambda owner: Rollout.run_id.in_(select(TrainingRun.id).where(_runs(owner))),
+        refers={"run_id": "training_runs"},
+    ),
+    Part(
+        "judgements",
+        Judgement,
+        lambda owner: Judgement.run_id.in_(select(TrainingRun.id).where(_runs(owner))),
         refers={"run_id": "training_runs"},
     ),
     Part(

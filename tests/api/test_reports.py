@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from api.cli import main
 from api.commands import learning
 from personal_data.errors import InvalidInput, NotFound
-from personal_data.records import Agent, Job, Rollout, TrainingRun
+from personal_data.records import Agent, Job, Judgement, Rollout, TrainingRun
 from tests.api.conftest import Person, Platform
 
 HOSTILE = "<script>alert(1)</script>"
@@ -40,6 +40,7 @@ def improved(platform: Platform, person: Person) -> str:
         session.flush()
         row = {"prompt": "2+2?", "completion": "5", "rewards": {"blind": 1.0}, "finish_reason": "stop"}
         session.add(Rollout(run_id=run.id, step=0, group=0, **row))
+        session.add(Judgement(run_id=run.id, step=0, prompt="2+2?", said=f"{HOSTILE} answer: 5", verdict=["5"]))
     return job_id
 
 
@@ -53,6 +54,7 @@ def test_an_improvement_is_kept_in_three_forms(platform: Platform, ada: Person) 
     assert (told["version"], told["id"], told["agent"]) == (1, job_id, ada.handle)
     assert told["stages"][0]["samples"][0]["prompt"] == HOSTILE
     assert told["stages"][0]["rollouts"][0]["best"][0]["completion"] == "5"
+    assert told["stages"][0]["judgements"][0]["said"] == f"{HOSTILE} answer: 5"
     assert f"\n```\n{HOSTILE}\n```\n" in ada.client.report(job_id, "md")
     page = ada.client.report(job_id, "html")
     assert "<script" not in page and "&lt;script&gt;" in page and "default-src 'none'" in page

@@ -24,6 +24,7 @@ from personal_data.records import (
     Hypothesis,
     Import,
     Job,
+    Judgement,
     MemoryVersion,
     Model,
     Position,
@@ -250,6 +251,7 @@ def _learn(owned: Owned) -> None:
                     finish_reason="stop",
                 )
             )
+            session.add(Judgement(run_id=run.id, step=None, prompt=f"Is it right? {CANARY}", said="A", verdict=["A"]))
             job_id, run_id = job.id, run.id
         path, sha256 = owned.store.publish(owned.agent, number, small_adapter(number), job_id=job_id, token=number)
         with owned.database.session() as session:

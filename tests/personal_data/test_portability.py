@@ -142,7 +142,7 @@ def test_an_archive_tells_all_of_its_owner_and_nothing_of_others(any_database: D
     assert not empty
     everything = b"".join(files.values()).decode("utf-8", "replace")
     assert CANARY in everything
-    for absent in (BENS, "5ec2e7", "4711", owned.ben, "mem_of_ben"):
+    for absent in (BENS, "5ec2e7", "code 4711", owned.ben, "mem_of_ben"):
         assert absent not in everything, absent
     assert [row["argument"] for row in lines(files, "positions_elsewhere")] == [f"I remember: {CANARY}"]
     assert lines(files, "positions_elsewhere")[0]["question"] == "When does the canary sing (elsewhere)?"

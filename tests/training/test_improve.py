@@ -23,7 +23,7 @@ from personal_data.embedding import HashingEmbedder
 from personal_data.errors import Conflict, InvalidInput, LeaseLost
 from personal_data.index import ChromaIndex
 from personal_data.memory import Memory, NewMemory
-from personal_data.records import AdapterVersion, Agent, Feedback, Job, Model, Rollout, TrainingRun, User
+from personal_data.records import AdapterVersion, Agent, Feedback, Job, Judgement, Model, Rollout, TrainingRun, User
 from personal_data.settings import BUILTIN_BASE, ModelSettings, Settings
 from tests.agents.tiny import save_qwen3
 from training import improve as improve_module
@@ -35,6 +35,7 @@ from training.packing import SharedPromptPolicy
 from training.rewards.base import Need, Rewards
 from training.rewards.registry import REWARDS, Makers
 from training.rollouts import Rollout as Sampled
+from training.rollouts import worked_answer_of
 from training.stages.bench import INCUMBENT, POLICY, START
 from training.tasks.interactions import Preference
 
@@ -378,6 +379,10 @@ def test_the_judge_is_frozen_and_blind_and_the_truth_teaches_nothing(
         if temperature == 0 and len(messages) == 1 and messages[0] in map(prompts.propose, questions)
     ]
     assert judged == [START] * len(questions), "every question once, and under the snapshot of the cycle's start"
+    heard = {row.prompt: row for row in nursery_place.rows(Judgement)}
+    for question in questions:
+        told = heard[prompts.propose(question).content]
+        assert (told.verdict or [None])[0] == worked_answer_of(SampledTokens((), (), (), told.said, "stop")), "all kept"
     shown = [message for slot, _, messages in Recording.asked if slot == START for message in messages]
     assert all(message.content.endswith(prompts.SHOW_WORK) for message in shown), "the bare question and nothing else"
     sampled = {slot for slot, temperature, _ in Recording.asked if temperature == 1}

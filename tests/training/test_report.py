@@ -18,6 +18,7 @@ from personal_data.records import Rollout as RolloutRow
 from personal_data.settings import BUILTIN_BASE, Settings
 from tests.training.test_improve import PRACTICE, Workplace
 from training.journal import Journal, close_interrupted, open_run
+from training.judge import Ruling
 from training.report.curves import panels
 from training.report.markdown import markdown
 from training.report.page import page
@@ -175,6 +176,27 @@ def test_no_rollout_is_both_best_and_worst(database: Database) -> None:
     assert (said(step.best), said(step.worst), said(step.unscored)) == (["same"], [], [])
 
 
+def test_some_judgements_of_both_ends_are_shown_and_those_that_did_not_parse(database: Database) -> None:
+    people(database)
+    run = begin(database, "environment")
+    run.hear(Ruling("solve it", "answer: 5", ("5",)))
+    run.keep_rulings()
+    for step in range(3):
+        for place in range(4):
+            run.hear(Ruling(f"{step} {place}?", "x", None if place == 3 else (1, 0.5)))
+        run.step({})
+    run.hear(Ruling("too long", None, None))
+    close(database, run, "refused")
+    (stage,) = told_of(database).stages
+    assert (stage.judgements_stored, stage.judgements_left_out) == (14, 0)
+    assert [(one.step, one.prompt, one.said, one.verdict) for one in stage.judgements] == [
+        (None, "solve it", "answer: 5", "5"), (None, "too long", None, None),
+        (0, "0 0?", "x", "1, 0.5"), (0, "0 1?", "x", "1, 0.5"), (0, "0 3?", "x", None),
+        (2, "2 0?", "x", "1, 0.5"), (2, "2 1?", "x", "1, 0.5"), (2, "2 3?", "x", None),
+    ]  # fmt: skip
+    assert "Step 2, verdict 1, 0.5:" in markdown(told_of(database))
+
+
 def said(rollouts: Sequence[Scored]) -> list[str]:
     return [one.completion for one in rollouts]
 
@@ -224,7 +246,7 @@ def test_the_fields_of_this_version() -> None:
     assert {one.name for one in fields(Stage)} >= {
         "run_id", "attempt", "stage", "decision", "reasons", "recipe", "taught_by", "data_sha256", "learned_from",
         "parent_version", "started_at", "seconds", "steps", "stopped_early", "passed", "checks", "gaps", "measured",
-        "samples", "rollouts_stored", "rollouts",
+        "samples", "rollouts_stored", "rollouts", "judgements_stored", "judgements_left_out", "judgements",
     }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from training.report.curves import Curve, Panel, panels, sparkline
 from training.report.markdown import markdown
 from training.report.page import page
 from training.report.plot import bounds, plot, ticks
-from training.report.record import Check, LevelGap, Report, Scored, Stage, StepRollouts, Version
+from training.report.record import Check, Judged, LevelGap, Report, Scored, Stage, StepRollouts, Version
 from training.report.tables import beginning, duration, figure, line, moment, summary, visible
 
 HOSTILE = (
@@ -57,7 +57,7 @@ def stage(**changes: Any) -> Stage:
         "recipe": {"lr": 0.001}, "taught_by": "blind", "data_sha256": None, "learned_from": None,
         "parent_version": None, "started_at": 0.0, "seconds": 1.5, "steps": [], "stopped_early": None,
         "passed": False, "checks": [], "gaps": [], "measured": {}, "samples": [], "rollouts_stored": 0,
-        "rollouts": [],
+        "rollouts": [], "judgements_stored": 0, "judgements_left_out": None, "judgements": [],
     }  # fmt: skip
     return Stage(**(plain | changes))
 
@@ -79,7 +79,8 @@ def full_of(text: str) -> Report:
         learned_from={text: 1}, stopped_early=text, checks=[Check(text, False, None, 1.0, 3, text)],
         gaps=[LevelGap(text, {text: 0.5})], measured={text: [text]}, samples=[{"prompt": text, text: text}],
         steps=[{"step": 0, text: 1.0, f"reward_{text}": 0.5, "reward_truth": 0.5}], rollouts_stored=1,
-        rollouts=[StepRollouts(0, [scored], [], [scored])],
+        rollouts=[StepRollouts(0, [scored], [], [scored])], judgements_stored=1, judgements_left_out=2,
+        judgements=[Judged("jud_1", None, text, text, text), Judged("jud_2", 0, text, None, None)],
     )  # fmt: skip
     return whole(told, agent=text, error=text, state="failed")
 
@@ -209,7 +210,7 @@ def check_markdown(text: str) -> None:
     assert {child.type for child in inline} <= {"text", "softbreak"}
     quoted = [token.content for token in tokens if token.type == "fence"]
     samples = len(told.stages[0].samples[0])
-    assert quoted == [visible(beginning(text, 600)) + "\n"] * (samples + 2 * 2)
+    assert quoted == [visible(beginning(text, 600)) + "\n"] * (samples + 2 * 2 + 3)
     assert [token.content for token in tokens if token.type == "inline"].count("Rollouts of step 0") == 1
     assert cells(tokens, "what was measured") == [line(text)]
 
@@ -275,7 +276,7 @@ def check_page(text: str) -> None:
     assert found.tags <= _TAGS
     assert not {name for name in found.attributes if name.startswith("on") or name in ("href", "src", "style")}
     samples = len(told.stages[0].samples[0])
-    assert found.quoted == [visible(beginning(text, 4000))] * (samples + 2 * 2)
+    assert found.quoted == [visible(beginning(text, 4000))] * (samples + 2 * 2 + 3)
 
 
 def test_the_page_loads_nothing_and_names_its_directions() -> None:

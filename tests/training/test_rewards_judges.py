@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -16,11 +17,12 @@ from agents.backend import SampledTokens
 from agents.messages import Message, SamplingParams
 from personal_data.errors import InvalidInput
 from tests.training.rewarded import said, score, task
+from training.judge import Ruling
 from training.losses import group_advantages
 from training.rewards.base import Batch
 from training.rewards.generative import Generative, judgement_reward, parse_box, voted
 from training.rewards.group_judge import GroupJudge, parse_scores, trimmed_mean
-from training.rewards.judging import FrozenJudge, ask, candidates, judge_weight, shown
+from training.rewards.judging import CachedJudge, FrozenJudge, ask, candidates, judge_weight, shown
 from training.rewards.rubric import (
     RubricCritique,
     breaks_rules,
@@ -76,6 +78,36 @@ def test_a_failed_answer_is_asked_for_once_more_and_is_missing_then() -> None:
     asked = [Message("user", name) for name in ("early", "late", "never")]
     assert ask(judge, asked, lambda place, text: (place, text), seed=3) == [(0, "yes"), (1, "yes"), None]
     assert judge.asked == ["early", "late", "never", "late", "never"]
+
+
+def test_what_a_judge_was_asked_and_said_is_heard_with_what_was_read_in_it() -> None:
+    heard: list[Ruling] = []
+    judge = CachedJudge(Scripted(lambda prompt, seed: {"a": "7", "b": "x", "c": None}[prompt]), heard.append)
+    asked = [Message("user", name) for name in "abc"]
+    read = ask(judge, asked, lambda _, text: int(text) if text.isdigit() else None, seed=0)
+    assert read == [7, None, None]
+    again = [Ruling("b", "x", None), Ruling("c", None, None)]
+    assert heard == [Ruling("a", "7", (7,)), *again, *again]
+
+
+@pytest.mark.parametrize(
+    ("reward", "said_of", "verdict"),
+    [
+        (lambda judge: GroupJudge(judge, votes=1), scorer, tuple),
+        (lambda judge: RubricCritique(judge), lambda prompt, seed: "verdict: A", lambda _: ("first",)),
+        (lambda judge: Generative(judge, votes=1), lambda prompt, seed: "scores: [1, 2, 3, 4]", lambda _: (1, 2, 3, 4)),
+        (lambda judge: SelfRewarding(judge, samples=1), lambda prompt, seed: "score: 3", lambda _: (3,)),
+    ],
+)
+def test_every_judged_reward_lets_its_verdicts_be_heard(
+    reward: Callable[[CachedJudge], Any], said_of: Callable[[str, int], str], verdict: Callable[[Any], Any]
+) -> None:
+    heard: list[Ruling] = []
+    score(reward(CachedJudge(Scripted(said_of), heard.append)), Batch(ROLLOUTS))
+    assert heard
+    for one in heard:
+        assert one.said == said_of(one.prompt, 0)
+        assert one.verdict == verdict([WORTH[word] for word in listed(one.prompt)])
 
 
 @pytest.mark.parametrize(

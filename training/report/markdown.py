@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from training.report import tables
 from training.report.curves import panels
-from training.report.record import Report, Scored, Stage, StepRollouts
+from training.report.record import Judged, Report, Scored, Stage, StepRollouts
 from training.report.tables import Table
 
 _MARKUP = re.compile(r"[\\`*\[\]<#|~&]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])")
@@ -47,6 +47,10 @@ def _stage(stage: Stage) -> Iterator[str]:
             yield from _quoted(f"Sample {number}, {name}", said)
     for step in stage.rollouts:
         yield from _rollouts(step)
+    if stage.judgements:
+        yield from ("### What the judge was asked and said", "")
+    for judged in stage.judgements:
+        yield from _judged(judged)
     yield from _section("Also measured", tables.settings(stage.measured))
     yield from _section("Recipe", tables.settings(stage.recipe))
 
@@ -69,6 +73,13 @@ def _rollout(kind: str, rollout: Scored) -> Iterator[str]:
     yield ""
     yield from _quoted("Prompt", rollout.prompt)
     yield from _quoted("Completion", rollout.completion)
+
+
+def _judged(judged: Judged) -> Iterator[str]:
+    yield f"{_inline(tables.judgement(judged))}:"
+    yield ""
+    yield from _quoted("Asked", judged.prompt)
+    yield from _quoted("Said", judged.said)
 
 
 def _quoted(name: str, said: str | None) -> Iterator[str]:

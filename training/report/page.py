@@ -10,7 +10,7 @@ from html import escape
 from training.report import tables
 from training.report.curves import panels
 from training.report.plot import plot
-from training.report.record import Check, Report, Scored, Stage, StepRollouts
+from training.report.record import Check, Judged, Report, Scored, Stage, StepRollouts
 from training.report.tables import Table
 
 _LONGEST = 4000
@@ -42,6 +42,7 @@ def _stage(stage: Stage, report: Report) -> str:
         _section("What thinking longer gains", _table(tables.gaps(stage))),
         _section("Before and after", samples),
         "".join(map(_rollouts, stage.rollouts)),
+        _folded("What the judge was asked and said", "".join(map(_judged, stage.judgements))),
         _folded("The run", _table(tables.stage_facts(stage))),
         _folded("Also measured", _table(tables.settings(stage.measured))),
         _folded("Recipe", _table(tables.settings(stage.recipe))),
@@ -96,6 +97,11 @@ def _rollout(kind: str, rollout: Scored) -> str:
     told = f"{kind.capitalize()}, group {rollout.group}: {tables.scores(rollout)}"
     texts = _quoted("prompt", rollout.prompt) + _quoted("completion", rollout.completion)
     return f'<p class="scores">{_safe(told)}</p><dl class="sample">{texts}</dl>'
+
+
+def _judged(judged: Judged) -> str:
+    texts = _quoted("asked", judged.prompt) + _quoted("said", judged.said)
+    return f'<p class="scores">{_safe(tables.judgement(judged))}</p><dl class="sample">{texts}</dl>'
 
 
 def _quoted(name: str, said: str | None) -> str:

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from agents.messages import storable
-from personal_data.records import AdapterVersion, Agent, Job, Rollout, TrainingRun
+from personal_data.records import AdapterVersion, Agent, Job, Judgement, Rollout, TrainingRun
 from training.report.reading import items, mapping, number, text
 
 VERSION = 1
 _SHOWN = 3
-"""Rollouts of each kind and step."""
+"""Rollouts of each kind and step, and judgements of each step."""
 _TOLD_APART = frozenset({"passed", "checks", "gap", "gaps", "stopped_early", "samples"})
 """What the gate's record holds that has a field of its own here."""
 
@@ -71,11 +71,27 @@ class StepRollouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """What a judge was asked, what it said, and what code read in it; `step` None: before the first or after the last.
+
+    `verdict` is one word or number, or one a candidate, in words.
+    """
+
+    id: str
+    step: int | None
+    prompt: str
+    said: str | None
+    verdict: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """One run: one stage in one attempt at the job. Times are seconds, or seconds since the epoch.
 
     `seconds` lasts until the next stage began, of the last one until all were decided. `taught_by` is the reward that
     taught, `learned_from` how many of what it was made from, `measured` what the gate recorded beside all else here.
+    `judgements` are some from before the first step, of the first and of the last one; `judgements_left_out` is how
+    many were made and not stored, None where nothing was said of any.
     """
 
     run_id: str
@@ -99,6 +115,9 @@ class Stage:
     samples: list[dict[str, str | None]]
     rollouts_stored: int
     rollouts: list[StepRollouts]
+    judgements_stored: int
+    judgements_left_out: int | None
+    judgements: list[Judged]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +179,7 @@ def _stage(session: Session, run: TrainingRun, runs: Sequence[TrainingRun]) -> S
     gate = mapping(run.gate)
     taught_by = text(run.recipe.get("reward"))
     stored = session.scalar(select(func.count()).select_from(Rollout).where(Rollout.run_id == run.id))
+    heard = session.scalar(select(func.count()).select_from(Judgement).where(Judgement.run_id == run.id))
     made_from = mapping(run.made_from)
     return Stage(
         run_id=run.id,
@@ -183,6 +203,9 @@ def _stage(session: Session, run: TrainingRun, runs: Sequence[TrainingRun]) -> S
         samples=[{name: text(said) for name, said in mapping(one).items()} for one in items(gate.get("samples"))],
         rollouts_stored=stored or 0,
         rollouts=_rollouts(session, run.id, taught_by) if stored else [],
+        judgements_stored=heard or 0,
+        judgements_left_out=run.judgements_left_out,
+        judgements=_judgements(session, run.id) if heard else [],
     )
 
 
@@ -249,6 +272,25 @@ def _one_a_group(rollouts: Iterable[Scored]) -> list[Scored]:
     for one in rollouts:
         found.setdefault(one.group, one)
     return list(found.values())[:_SHOWN]
+
+
+def _judgements(session: Session, run_id: str) -> list[Judged]:
+    """A few of each of three times, those that did not parse last."""
+    mine = Judgement.run_id == run_id
+    ends = set(session.execute(select(func.min(Judgement.step), func.max(Judgement.step)).where(mine)).one())
+    rows = select(Judgement).where(mine, or_(Judgement.step.is_(None), Judgement.step.in_(ends - {None})))
+    by_step: dict[int | None, list[Judged]] = {}
+    for row in session.scalars(rows.order_by(Judgement.id)):
+        verdict = [str(one) for one in items(row.verdict)]
+        by_step.setdefault(row.step, []).append(
+            Judged(row.id, row.step, row.prompt, row.said, ", ".join(verdict) if verdict else None)
+        )
+    found = []
+    for step in sorted(by_step, key=lambda one: -1 if one is None else one):
+        read = [one for one in by_step[step] if one.verdict is not None]
+        unread = [one for one in by_step[step] if one.verdict is None]
+        found += [*read[: _SHOWN - bool(unread)], *unread][:_SHOWN]
+    return found
 
 
 def _scored(row: Rollout) -> Scored:

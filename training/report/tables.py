@@ -14,7 +14,7 @@ from typing import Any
 from agents.messages import shortened
 from training.report.curves import Curve, Panel, sparkline
 from training.report.reading import leaves
-from training.report.record import Report, Scored, Stage
+from training.report.record import Judged, Report, Scored, Stage
 
 _REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _NONE = "–"
@@ -73,6 +73,9 @@ def stage_facts(stage: Stage) -> Table:
         ("steps", figure(len(stage.steps))),
         ("rollouts stored", figure(stage.rollouts_stored)),
     ]
+    if stage.judgements_stored or stage.judgements_left_out is not None:
+        left_out = f" ({figure(stage.judgements_left_out)} more left out)" if stage.judgements_left_out else ""
+        rows.append(("judgements stored", f"{figure(stage.judgements_stored)}{left_out}"))
     if stage.taught_by is not None:
         rows.append(("taught by", stage.taught_by))
     if stage.stopped_early is not None:
@@ -109,6 +112,12 @@ def scores(rollout: Scored) -> str:
     """Every score of a rollout, in a line."""
     values = [f"{name} {figure(value)}" for name, value in rollout.rewards.items()]
     return ", ".join([*values, f"advantage {figure(rollout.advantage)}", f"ended by {rollout.finish_reason}"])
+
+
+def judgement(judged: Judged) -> str:
+    """When it was made and what was read in it, in a line."""
+    when = "Outside of any step" if judged.step is None else f"Step {judged.step}"
+    return f"{when}, verdict {judged.verdict or _NONE}"
 
 
 def summary(curve: Curve) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from random import Random
 
 from agents import prompts
@@ -80,7 +81,8 @@ class Generative:
             scores = parse_box(text, len(calls[place][1]))
             return None if scores is None else (scores, text)
 
-        read = ask(self._judge, [prompt for _, _, prompt in calls], parse, seed=self._seed)
+        asked = [prompt for _, _, prompt in calls]
+        read = ask(self._judge, asked, parse, seed=self._seed, verdict=itemgetter(0))
         values: list[float | None] = [None] * len(rollouts)
         for group, (_, texts) in enumerate(played):
             votes, said = [], []

@@ -11,11 +11,12 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from agents.backend import PolicyBackend
 from agents.messages import Message, SamplingParams
 from personal_data.errors import InvalidInput
+from training.judge import Hear, Ruling, unheard
 from training.rewards.base import groups
 from training.rewards.ridge import wilson_lower_bound
 from training.rollouts import Rollout
@@ -66,11 +67,11 @@ class CachedJudge:
     """A judge that is asked once for each (prompt, seed): with the judge frozen for a run, the prompt holds the rubric,
     the item, the answers and their order, so equal keys are equal judgements.
 
-    A prompt that stands twice in one call is asked twice: two votes are two readings.
+    A prompt that stands twice in one call is asked twice: two votes are two readings. `hear` is told what it said.
     """
 
-    def __init__(self, judge: TextJudge) -> None:
-        self._judge = judge
+    def __init__(self, judge: TextJudge, hear: Hear = unheard) -> None:
+        self._judge, self.hear = judge, hear
         self._known: dict[tuple[bytes, int, int], str | None] = {}
 
     def read(self, prompts: Sequence[Message], *, seed: int) -> Sequence[str | None]:
@@ -87,20 +88,36 @@ class CachedJudge:
         return [self._known[key] for key in keys]
 
 
+def _itself(found: Any) -> Any:
+    return found
+
+
 def ask(
-    judge: TextJudge, prompts: Sequence[Message], parse: Callable[[int, str], _Parsed | None], *, seed: int
+    judge: TextJudge,
+    prompts: Sequence[Message],
+    parse: Callable[[int, str], _Parsed | None],
+    *,
+    seed: int,
+    verdict: Callable[[_Parsed], str | float | Sequence[str | float]] = _itself,
 ) -> list[_Parsed | None]:
-    """What `parse(place, text)` finds in each answer; where it finds nothing the judge is asked once more."""
+    """What `parse(place, text)` finds in each answer; where it finds nothing the judge is asked once more. `verdict` is
+    what is written down of it."""
     found: list[_Parsed | None] = [None] * len(prompts)
     left = list(range(len(prompts)))
+    hear = judge.hear if isinstance(judge, CachedJudge) else unheard
     for attempt in (0, 1):
         if not left:
             break
         texts = judge.read([prompts[place] for place in left], seed=2 * seed + attempt)
         for place, text in zip(left, texts, strict=True):
-            found[place] = None if text is None else parse(place, text)
+            found[place] = one = None if text is None else parse(place, text)
+            hear(Ruling(prompts[place].content, text, None if one is None else _several(verdict(one))))
         left = [place for place in left if found[place] is None]
     return found
+
+
+def _several(verdict: str | float | Sequence[str | float]) -> tuple[str | float, ...]:
+    return (verdict,) if isinstance(verdict, str | float | int) else tuple(verdict)
 
 
 def shown(rollout: Rollout) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 from training import gate
 from training.grpo import Grpo, Step
 from training.journal import Journal
-from training.judge import BlindJudge
+from training.judge import BlindJudge, Hear
 from training.monitors import Monitors
 from training.optim import StackedAdamW
 from training.plan import EnvironmentPlan
@@ -57,7 +57,7 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     recipe, total = plan.recipe, plan.recipe.steps + 2
     tell(0, total, f"{plan.name}: does thinking longer beat answering at once?")
     environment = families.environment(plan.name)
-    judge = BlindJudge(bench.policy, environment, slot=START, max_tokens=bench.suite.work_tokens)
+    judge = BlindJudge(bench.policy, environment, slot=START, max_tokens=bench.suite.work_tokens, hear=journal.hear)
     levels = Levels(bench, plan, environment, judge)
     start = levels.start()
     if isinstance(start, str):
@@ -76,11 +76,12 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
         curriculum.hear(reward if plan.reward in _TELLS_SUCCESS else None)
         judge.expect(curriculum.ahead())
 
-    sources = _sources(bench, plan, environment, judge)
+    sources = _sources(bench, plan, environment, judge, journal.hear)
     reward = registry.build(plan.reward, sources, bench.rewards)
     teacher = safeguards.employ(bench, environment, reward, curriculum.ahead(), recipe)
     if unfit := [check for check in teacher.checks if not check.ok]:
         return judged(gate.decide(unfit[0], unfit[1:]), None, levels.record())
+    journal.keep_rulings()
     monitors = Monitors(kl_limit=recipe.kl_limit)
     trainer = Grpo(
         policy=bench.policy,
@@ -104,7 +105,9 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     return _gate(bench, plan, held, safety, known, lambda note: tell(total - 1, total, f"{plan.name}: {note}"))
 
 
-def _sources(bench: Bench, plan: EnvironmentPlan, environment: Environment, judge: BlindJudge) -> registry.Sources:
+def _sources(
+    bench: Bench, plan: EnvironmentPlan, environment: Environment, judge: BlindJudge, hear: Hear
+) -> registry.Sources:
     """Every judge is the cycle-start snapshot; what only one reward needs is made for it alone."""
     process, liked = None, None
     if plan.reward in registry.LEARNING:
@@ -112,7 +115,7 @@ def _sources(bench: Bench, plan: EnvironmentPlan, environment: Environment, judg
         process = ProcessModel(bench.policy, optimizer, slot=PROCESS)
     if plan.reward == "human_feedback" and isinstance(bench.policy, Summarising):
         liked = human_feedback.fit(bench.policy, bench.train_pairs, bench.gate_pairs)
-    writer = CachedJudge(FrozenJudge(bench.policy, slot=START, max_tokens=bench.suite.work_tokens))
+    writer = CachedJudge(FrozenJudge(bench.policy, slot=START, max_tokens=bench.suite.work_tokens), hear)
     return registry.Sources(environment, judge, text_judge=writer, preferences=liked, process=process)
 
 
