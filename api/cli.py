@@ -254,6 +254,7 @@ def _add_learning(commands: Commands) -> None:
     report = _command(commands, "report", "learning:report", "what an improvement did, step by step")
     report.add_argument("job", nargs="?", metavar="JOB", help="its id (default: the latest that is done)")
     report.add_argument("--save", type=Path, metavar="FILE", help="as .json, .md or .html, which draws it")
+    report.add_argument("--plots", type=Path, metavar="FOLDER", help="write each plot there as a file of its own (SVG)")
     schedule = _command(commands, "schedule", "learning:schedule", "improve every so many hours")
     schedule.add_argument("hours", help="a number, or off")
     agent = _command(commands, "agent", "learning:agent", "see your agent, or change it")

@@ -382,6 +382,14 @@ class Client:
         """The whole improvement as `json`, `md` or `html`."""
         return self._file(f"/api/improvements/{job_id}/report", form)
 
+    def plots(self, job_id: str) -> list[str]:
+        """The names of an improvement's drawings."""
+        return [str(name) for name in content(self._request("GET", f"/api/improvements/{job_id}/plots"))]
+
+    def plot(self, job_id: str, name: str) -> str:
+        """One of them, as SVG."""
+        return self._file(f"/api/improvements/{job_id}/plots/{name}.svg")
+
     def cancel_improvement(self, job_id: str) -> Json:
         return self._post(f"/api/improvements/{job_id}/cancel")
 
@@ -416,8 +424,8 @@ class Client:
     def _list(self, path: str, params: Json | None = None) -> list[Json]:
         return list(content(self._request("GET", path, params=params)))
 
-    def _file(self, path: str, form: str) -> str:
-        answer = self._request("GET", path, params={"form": form})
+    def _file(self, path: str, form: str | None = None) -> str:
+        answer = self._request("GET", path, params=None if form is None else {"form": form})
         raise_for(answer)
         return answer.text
 

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from api.client import Client
@@ -39,18 +40,32 @@ def improve(arguments: Namespace) -> int:
 
 
 def report(arguments: Namespace) -> None:
-    """Print the report of an improvement, or save it; without an id of the latest that is done."""
+    """Print the report of an improvement, or save it or its plots; without an id of the latest that is done."""
     form = "json" if arguments.json else "md"
     if arguments.save is not None:
         form = form_of(arguments.save, "a report")
     with connect(arguments) as client:
         job_id = arguments.job or _latest(client)
         told = client.report(job_id, form)
-    if arguments.save is None:
+        written = [] if arguments.plots is None else _write_plots(client, job_id, arguments.plots)
+    if arguments.plots is not None and arguments.save is None:
+        text = f"{len(written)} plots of {job_id} are in {arguments.plots}"
+        show(arguments, {"id": job_id, "plots": [str(path) for path in written]}, text)
+    elif arguments.save is None:
         print(told.rstrip("\n"))
     else:
         arguments.save.write_text(told, encoding="utf-8")
         show(arguments, {"id": job_id, "saved": str(arguments.save)}, f"the report of {job_id} is in {arguments.save}")
+
+
+def _write_plots(client: Client, job_id: str, folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in client.plots(job_id):
+        path = folder / f"{Path(name).name}.svg"  # the name comes from elsewhere: it leads nowhere else
+        path.write_text(client.plot(job_id, name), encoding="utf-8")
+        written.append(path)
+    return written
 
 
 def _latest(client: Client) -> str:

@@ -16,11 +16,12 @@ from api.auth import CurrentUser
 from api.idempotency import RequestId
 from api.routes.agents import own_agent
 from api.schemas import ImproveIn, ImprovementOut
-from api.state import AppState
+from api.state import AppState, State
 from personal_data.errors import InvalidInput, NotFound
 from personal_data.records import Job, TrainingRun, new_id
 from personal_data.settings import Settings
 from training import ledger
+from training.report.drawings import drawings
 from training.report.markdown import markdown
 from training.report.page import page
 from training.report.record import report
@@ -77,6 +78,22 @@ def read_report(improvement_id: str, caller: CurrentUser, state: AppState, form:
     return attachment(found.id, form, markdown(found) if form == "md" else page(found))
 
 
+@router.get("/{improvement_id}/plots")
+def plots(improvement_id: str, caller: CurrentUser, state: AppState) -> list[str]:
+    """The names of all drawings of an improvement."""
+    return list(_drawings(state, caller.user_id, improvement_id))
+
+
+@router.get("/{improvement_id}/plots/{name}.svg", response_class=Response)
+def plot(improvement_id: str, name: str, caller: CurrentUser, state: AppState) -> Response:
+    """One drawing of an improvement as a file of its own."""
+    found = _drawings(state, caller.user_id, improvement_id)
+    if name not in found:
+        told = ", ".join(found) or "none, nothing was recorded yet"
+        raise NotFound(f"no plot {name[:100]!r} of improvement {improvement_id}; known: {told}")
+    return attachment(f"{improvement_id}-{name}", "svg", found[name])
+
+
 @router.post("/{improvement_id}/cancel")
 def cancel(improvement_id: str, caller: CurrentUser, state: AppState) -> ImprovementOut:
     """Stop an improvement; nothing of it is published."""
@@ -113,6 +130,11 @@ def _own(session: Session, user_id: str, job_id: str) -> Job:
     if job is None or job.kind != _KIND or job.user_id != user_id:
         raise NotFound(f"no improvement {job_id}")
     return job
+
+
+def _drawings(state: State, user_id: str, job_id: str) -> dict[str, str]:
+    with state.database.reading() as session:
+        return drawings(report(session, _own(session, user_id, job_id)))
 
 
 def _out(session: Session, job: Job) -> ImprovementOut:

@@ -118,6 +118,8 @@ FOREIGN = {  # these name something of Ada's, in the path or in the body: a stra
     ("GET", "/api/societies/{slug}/health"),
     ("GET", "/api/improvements/{improvement_id}"),
     ("GET", "/api/improvements/{improvement_id}/report"),
+    ("GET", "/api/improvements/{improvement_id}/plots"),
+    ("GET", "/api/improvements/{improvement_id}/plots/{name}.svg"),
     ("GET", "/api/reflections/{reflection_id}"),
     ("POST", "/api/reflections/{reflection_id}/cancel"),
     ("POST", "/api/reflections/{reflection_id}/undo"),
@@ -158,6 +160,7 @@ def world(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> World
         "grant_id": ada.client.grant(f"society:{slug}", about=[CANARY])["id"],
         "import_id": ada.client.upload(f"{CANARY}.txt", io.BytesIO(CANARY.encode()))["id"],
         "model_id": f"agent:{ada.handle}",
+        "name": "environment-reward",
     }
     ada.client.prefer(f"{CANARY}!", prompt="Say it.", rejected="no")
     passing = ada.client.remember("Soon nobody will know that the lighthouse was striped.")[0]

@@ -6,6 +6,7 @@ import json
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import sqlalchemy as sa
@@ -33,7 +34,10 @@ def improved(platform: Platform, person: Person) -> str:
             agent_id=agent.id,
             recipe={"reward": "blind", "seed": 7},
             steps=[{"step": 0, "reward_blind": 0.5, "reward_truth": 0.25}],
-            gate={"samples": [{"prompt": HOSTILE, "before": "4", "after": "5"}]},
+            gate={
+                "checks": [{"name": HOSTILE, "ok": False, "before": 0.5, "after": 0.25, "n": 4}],
+                "samples": [{"prompt": HOSTILE, "before": "4", "after": "5"}],
+            },
             decision="refused",
         )
         session.add(run)
@@ -45,7 +49,7 @@ def improved(platform: Platform, person: Person) -> str:
 
 
 def options(platform: Platform, **given: Any) -> Namespace:
-    return Namespace(**({"job": None, "save": None, "json": False, "url": platform.url} | given))
+    return Namespace(**({"job": None, "save": None, "plots": None, "json": False, "url": platform.url} | given))
 
 
 def test_an_improvement_is_kept_in_three_forms(platform: Platform, ada: Person) -> None:
@@ -74,6 +78,28 @@ def test_it_is_a_file_to_save(platform: Platform, ada: Person, form: str, kind: 
     assert answer.headers["content-type"] == kind
     assert answer.headers["content-disposition"] == f'attachment; filename="{job_id}.{form}"'
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_each_plot_is_a_file_of_its_own(platform: Platform, ada: Person, ben: Person) -> None:
+    job_id = improved(platform, ada)
+    assert ada.client.plots(job_id) == ["environment-reward", "environment-gate"]
+    path, headers = f"/api/improvements/{job_id}/plots", {"Authorization": f"Bearer {ada.key}"}
+    for name in ada.client.plots(job_id):
+        answer = platform.http.get(f"{path}/{name}.svg", headers=headers)
+        assert answer.headers["content-type"] == "image/svg+xml"
+        assert answer.headers["content-disposition"] == f'attachment; filename="{job_id}-{name}.svg"'
+        svg = ElementTree.fromstring(answer.text)
+        assert svg.tag == "{http://www.w3.org/2000/svg}svg" and svg.get("viewBox")
+        assert "<script" not in answer.text
+    with pytest.raises(NotFound, match=r"no plot 'no' of improvement .*; known: environment-reward, environment-gate"):
+        ada.client.plot(job_id, "no")
+    for asked in (lambda: ben.client.plots(job_id), lambda: ben.client.plot(job_id, "environment-gate")):
+        with pytest.raises(NotFound, match="no improvement"):
+            asked()
+    waiting = ada.client.improve()["id"]
+    assert ada.client.plots(waiting) == []
+    with pytest.raises(NotFound, match="known: none, nothing was recorded yet"):
+        ada.client.plot(waiting, "environment-gate")
 
 
 def test_it_is_its_owners_alone(platform: Platform, ada: Person, ben: Person) -> None:
@@ -105,6 +131,11 @@ def test_the_command_shows_the_latest_that_is_done_and_saves_any(
     assert main(["report", first, "--save", str(tmp_path / "report.html"), "--url", platform.url]) == 0
     assert capsys.readouterr().out == f"the report of {first} is in {tmp_path / 'report.html'}\n"
     assert first in (tmp_path / "report.html").read_text()
+    assert main(["report", first, "--plots", str(tmp_path / "plots" / "here"), "--url", platform.url]) == 0
+    assert capsys.readouterr().out == f"2 plots of {first} are in {tmp_path / 'plots' / 'here'}\n"
+    written = sorted((tmp_path / "plots" / "here").iterdir())
+    assert [path.name for path in written] == ["environment-gate.svg", "environment-reward.svg"]
+    assert written[1].read_text() == ada.client.plot(first, "environment-reward")
     with pytest.raises(InvalidInput, match="a report is"):
         learning.report(options(platform, save=tmp_path / "report.exe"))
 

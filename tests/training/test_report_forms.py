@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from training.report.curves import Curve, Panel, panels, sparkline
+from training.report.drawings import comparison, drawings
 from training.report.markdown import markdown
 from training.report.page import page
 from training.report.plot import bounds, plot, ticks
@@ -175,6 +176,73 @@ def test_the_reward_that_teaches_stands_beside_the_truth_and_nothing_recorded_is
     }
     (reward,) = [one for one in panels(stage(steps=steps, taught_by="truth")) if one.title == "Reward"]
     assert [curve.label for curve in reward.curves] == ["truth (teaches)"]
+
+
+def test_accuracy_is_that_of_pairs_or_that_of_answers() -> None:
+    found = {
+        name: [one.title for one in panels(stage(stage=name, steps=[{"accuracy": 0.5}]))]
+        for name in ("preferences", "environment")
+    }
+    assert found == {"preferences": ["Pairs in the right order"], "environment": ["Right answers"]}
+
+
+COMPARED = [
+    Check("accuracy", True, 0.25, 0.75, 4, ""),
+    Check("length", False, 2.0, 8.0, 4, ""),
+    Check("KL", None, None, -1.0, 1, ""),
+    Check("unmeasured", True, None, None, 0, ""),
+]
+
+
+def test_what_the_gate_compared_lies_on_a_scale_of_each_checks_own() -> None:
+    """From 18 to 372 across: shares from 0 to 1, others from 0 to the greater one, or from what is below 0."""
+    assert comparison(stage()) is None
+    svg = ElementTree.fromstring(comparison(stage(checks=COMPARED)) or "")
+    assert svg.get("viewBox") == f"0 0 390 {40 + 44 * 3}", "what has no numbers has no row"
+    placed = [(float(one.get("cx") or 0), one.get("class")) for one in svg.iter("circle")]
+    assert placed == [
+        (18 + 354 * 0.25, "dot before"), (18 + 354 * 0.75, "dot passed"), (18 + 354 * 0.25, "dot before"),
+        (372, "dot failed"), (18, "dot open"),
+    ]  # fmt: skip
+    assert [one.text for one in svg.iter("text")][2:] == [
+        "accuracy", "0.25 → 0.75", "length", "2 → 8", "KL", "– → -1",
+    ]  # fmt: skip
+
+
+def test_every_drawing_has_a_name_that_lasts_and_stands_alone() -> None:
+    steps = [{"step": 0, "kl": 0.5, "a b": 1.0, "a-b": 2.0, "/../!": 3.0}, {"step": 1, "kl": 0.25}]
+    told = whole(stage(steps=steps, checks=COMPARED), stage(steps=steps[:1], attempt=2), stage(stage="texts"))
+    found = drawings(told)
+    assert list(found) == [
+        "environment-kl-from-the-start-attempt-1", "environment-a-b-attempt-1", "environment-a-b-attempt-1--2",
+        "environment-other-attempt-1", "environment-gate-attempt-1",
+        "environment-kl-from-the-start", "environment-a-b", "environment-a-b--2", "environment-other",
+    ]  # fmt: skip
+    for drawn in found.values():
+        stands_alone(drawn)
+
+
+def stands_alone(drawn: str) -> None:
+    """Valid XML with a size and a sheet; every class that it uses is in its own style, in colours without variables."""
+    svg, name = ElementTree.fromstring(drawn), "{http://www.w3.org/2000/svg}"
+    assert svg.tag == f"{name}svg"
+    _, _, width, height = (svg.get("viewBox") or "").split()
+    assert (svg.get("width"), svg.get("height")) == (width, height)
+    style = svg.findtext(f"{name}style") or ""
+    assert "var(" not in style and "url(" not in style and style.count("{") == style.count("}")
+    used = {kind for one in svg.iter() for kind in (one.get("class") or "").split()}
+    assert used and all(f".{kind}" in style for kind in used)
+    assert [one.tag.removeprefix(name) for one in svg][:2] == ["style", "rect"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_hostile_text_is_markup_in_a_drawing(text: str) -> None:
+    found = drawings(full_of(text))
+    assert found
+    for name, drawn in found.items():
+        assert re.fullmatch("[a-z0-9-]+", name)
+        tags = {one.tag.rpartition("}")[2] for one in ElementTree.fromstring(drawn).iter()}
+        assert tags <= {"svg", "style", "rect", "line", "text", "tspan", "polyline", "circle", "title"}
 
 
 def test_a_sparkline_shows_the_course_and_its_gaps() -> None:

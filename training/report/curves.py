@@ -58,10 +58,17 @@ _KNOWN = (
     _Known("Loss", "", {"loss": "loss"}),
     _Known("Gradient norm", "", {"gradient_norm": "gradient norm"}, 0.0),
     _Known("Clipped", "share of tokens", {"clipped_low": "below", "clipped_high": "above"}, 0.0),
-    _Known("Pairs in the right order", "share of the batch", {"accuracy": "in the right order"}, 0.0, 1.0),
     _Known("Margin", "nats, beyond the reference's", {"margin": "margin"}),
     _Known("Chosen answers", "nats a token", {"chosen_nll": "negative log-likelihood"}, 0.0),
 )
+
+
+_PAIRS = _Known("Pairs in the right order", "share of the batch", {"accuracy": "in the right order"}, 0.0, 1.0)
+_ANCHORED = (
+    _Known("Right answers", "share, by the truth", {"accuracy": "right"}, 0.0, 1.0),
+    _Known("Agreement with the truth", "Spearman's rho of the advantages", {"agreement": "agreement"}, 0.0, 1.0),
+)
+"""What `accuracy` means depends on what was learned."""
 
 
 def panels(stage: Stage) -> list[Panel]:
@@ -70,7 +77,8 @@ def panels(stage: Stage) -> list[Panel]:
     left = list(dict.fromkeys(key for step in numbers for key in step if key != "step"))
     steps = tuple(float(place if (at := step.get("step")) is None else at) for place, step in enumerate(numbers))
     found = []
-    for known in (_reward(stage), *_KNOWN, *(_Known(_worded(key), "", {key: _worded(key)}) for key in left)):
+    meant = (_PAIRS,) if stage.stage == "preferences" else _ANCHORED
+    for known in (_reward(stage), *meant, *_KNOWN, *(_Known(_worded(key), "", {key: _worded(key)}) for key in left)):
         keys = [key for key in known.keys if key in left]
         left = [key for key in left if key not in keys]
         if keys:

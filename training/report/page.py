@@ -5,12 +5,14 @@ It holds no script and loads nothing; every text of a model's or a person's stan
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 from training.report import tables
 from training.report.curves import panels
-from training.report.plot import plot
-from training.report.record import Check, Judged, Report, Scored, Stage, StepRollouts
+from training.report.drawings import comparison, mark
+from training.report.plot import DARK, LIGHT, plot, rules
+from training.report.record import Judged, Report, Scored, Stage, StepRollouts
 from training.report.tables import Table
 
 _LONGEST = 4000
@@ -59,11 +61,9 @@ def _folded(title: str, body: str) -> str:
 
 
 def _checks(stage: Stage) -> str:
-    return _table(tables.checks(stage), [_mark(check) for check in stage.checks])
-
-
-def _mark(check: Check) -> str:
-    return {True: "passed", False: "failed", None: "open"}[check.ok]
+    drawn = comparison(stage)
+    figure = f'<div class="plots"><figure>{drawn}</figure></div>' if drawn else ""
+    return figure + _table(tables.checks(stage), [mark(check) for check in stage.checks])
 
 
 def _table(table: Table, marks: list[str] | None = None) -> str:
@@ -115,12 +115,13 @@ def _safe(text: str) -> str:
     return escape(tables.line(text))
 
 
+def _variables(colours: Mapping[str, str]) -> str:
+    return "".join(f"--{name}:{value};" for name, value in colours.items())
+
+
 STYLE = (
-    ":root{color-scheme:light dark;--ink:#222;--soft:#6b6760;--paper:#fbfaf7;--sheet:#fff;--line:#e3dfd6;"
-    "--good:#2f6f4f;--bad:#b3541e;--c0:#2f6f4f;--c1:#b3541e;--c2:#3b5b92;--c3:#8a3b74;--c4:#7a6a1f;--c5:#555}"
-    "@media(prefers-color-scheme:dark){:root{--ink:#e6e2da;--soft:#a29c90;--paper:#191a1b;--sheet:#222426;"
-    "--line:#3a3c3e;--good:#7cc7a0;--bad:#f0a070;--c0:#7cc7a0;--c1:#f0a070;--c2:#93b4ee;--c3:#dd97c6;--c4:#d3c06a;"
-    "--c5:#b5b5b5}}"
+    f":root{{color-scheme:light dark;{_variables(LIGHT)}}}"
+    f"@media(prefers-color-scheme:dark){{:root{{{_variables(DARK)}}}}}"
     "body{font:16px/1.5 Georgia,serif;max-width:66rem;margin:2rem auto;padding:0 1rem;color:var(--ink);"
     "background:var(--paper);overflow-wrap:anywhere}"
     "h1{font-size:1.5rem}h2{font-size:1.25rem;margin-top:3rem;border-top:1px solid var(--line);padding-top:1rem}"
@@ -129,13 +130,8 @@ STYLE = (
     ".plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,19rem),1fr));gap:1rem}"
     "figure{margin:0}svg{display:block;width:100%;height:auto;background:var(--sheet);"
     "border:1px solid var(--line);border-radius:6px}"
-    "text{font:13px sans-serif;fill:var(--ink)}text.title{font-size:15px;font-weight:600}"
-    ".tick{font-size:13px;font-weight:400;fill:var(--soft)}"
-    "text.end{text-anchor:end}text.middle{text-anchor:middle}.grid{stroke:var(--line)}"
-    ".curve{fill:none;stroke-width:2;stroke-linejoin:round}"
-    + "".join(f".curve.c{n}{{stroke:var(--c{n})}}.dot.c{n}{{fill:var(--c{n})}}" for n in range(6))
-    + ".curve.c1{stroke-dasharray:6 3}.curve.c2{stroke-dasharray:2 3}.curve.c3{stroke-dasharray:9 3 2 3}"
-    ".table{overflow-x:auto}table{border-collapse:collapse}"
+    + rules(lambda name: f"var(--{name})")
+    + ".table{overflow-x:auto}table{border-collapse:collapse}"
     "td,th{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--line);"
     "font:14px/1.4 sans-serif;overflow-wrap:break-word;min-width:3rem}th[scope=row]+td{overflow-wrap:anywhere}"
     "td:nth-child(n+5):last-child{min-width:14rem}th{color:var(--soft);font-weight:500}"
