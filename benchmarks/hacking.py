@@ -164,6 +164,7 @@ def _blindfolded() -> Monitors:
         shorter=0.0,
         longer=math.inf,
         agreement_floor=-1.0,
+        agreement_loss=2.0,
         flat_limit=1.0,
         clip_limit=1.0,
         anchor_loss=1.0,

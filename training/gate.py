@@ -13,10 +13,13 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, variance
 from typing import Any
 
+from training.diversity import Distinct
+
 SIGNIFICANCE = 0.05
 TOLERANCE = 0.05
 NLL_TOLERANCE = 0.02
 LENGTH_RANGE = (0.8, 1.25)
+DISTINCT_RATIO = 0.9
 REWARD_GAP = 0.10
 MOST_CANARIES = 0.02
 ONE_SIDED_95 = 1.645
@@ -126,6 +129,21 @@ def length_kept(
     shortest, longest = start * low, max(start * high, start + slack)
     note = f"mean length {start:.1f} -> {end:.1f} {unit} (allowed {shortest:.1f} to {longest:.1f})"
     return Check(name, shortest <= end <= longest, start, end, len(before), note)
+
+
+def varied(name: str, before: Distinct, after: Distinct, *, wanted: float | None = None) -> Check:
+    """Distinct-2 of the answers is at least 0.9 of what it was, but for chance (jackknife over the paired answers,
+    one-sided at 95 %). `wanted` is that of the answers that the data asks for: where these vary less, so may the
+    candidate's. Answers of one word say nothing."""
+    start, end = before.share, after.share
+    if start is None or end is None:
+        return Check(name, True, start, end, 0, "no two words in a row to compare")
+    least = DISTINCT_RATIO * min(1.0, 1.0 if wanted is None else wanted / start)
+    pairs = zip(before.without, after.without, strict=True)
+    left = [late - least * early for early, late in pairs if early is not None and late is not None]
+    error = math.sqrt((len(left) - 1) * fmean((one - fmean(left)) ** 2 for one in left)) if left else 0.0
+    note = f"{start:.3f} -> {end:.3f} (n={len(before.without)}, at least {least * start:.3f} +- {error:.3f})"
+    return Check(name, end - least * start + ONE_SIDED_95 * error >= 0, start, end, len(before.without), note)
 
 
 def near(name: str, drift: float, limit: float) -> Check:

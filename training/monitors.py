@@ -32,10 +32,10 @@ _EVALUATION = 4
 class Monitors:
     """Watches one training. Limits are natural-log nats a token and ratios to the mean of the first three steps.
 
-    `agreement_floor` is Spearman's of the advantages with the truth; `flat_limit` the share of groups without anything
-    to teach, which reaches .97 where an honest run has learned one difficulty; `clip_limit` the share of clipped
-    tokens; `anchor_loss` how much accuracy may be lost while the reward rises; `repeated` and `duplicated` the shares
-    of 3-grams and of long completions.
+    `agreement_floor` is Spearman's of the advantages with the truth, `agreement_loss` how far it may fall from where it
+    started; `flat_limit` the share of groups without anything to teach, which reaches .97 where an honest run has
+    learned one difficulty; `clip_limit` the share of clipped tokens; `anchor_loss` how much accuracy may be lost while
+    the reward rises; `repeated` and `duplicated` the shares of 3-grams and of long completions.
     """
 
     kl_limit: float = 1.0
@@ -43,6 +43,7 @@ class Monitors:
     shorter: float = 0.5
     longer: float = 1.5
     agreement_floor: float = 0.4
+    agreement_loss: float = 0.2
     flat_limit: float = 0.99
     clip_limit: float = 0.3
     anchor_loss: float = 0.1
@@ -109,9 +110,11 @@ class Monitors:
 
     def _anchored(self) -> str | None:
         """Whether what is taught parts from the truth."""
-        known = [signs.agreement for signs in self._signs if signs.agreement is not None][-_STEADY:]
-        if len(known) == _STEADY and (agreement := median(known)) < self.agreement_floor:
+        known = [signs.agreement for signs in self._signs if signs.agreement is not None]
+        if len(known) >= _STEADY and (agreement := median(known[-_STEADY:])) < self.agreement_floor:
             return f"what is taught agrees with the truth by {agreement:.2f} (Spearman), below {self.agreement_floor}"
+        if len(known) >= 2 * _STEADY and (first := median(known[:_STEADY])) - agreement > self.agreement_loss:
+            return f"agreement of what is taught with the truth fell from {first:.2f} to {agreement:.2f} (Spearman)"
         taught = [signs.taught for signs in self._signs if signs.taught is not None]
         right = [signs.accuracy for signs in self._signs if signs.accuracy is not None]
         if len(taught) != len(right) or len(right) < _START + 2 * _EVALUATION:

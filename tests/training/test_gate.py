@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from training import gate
+from training.diversity import Distinct, distinct_2
 from training.monitors import Monitors
 from training.optim import Update
 from training.signs import Signs
+from training.stages.safeguards import manner_checks
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,70 @@ def test_length_stays_unless_the_data_asks_for_another(lengths: list[int], wante
 @pytest.mark.parametrize(("lengths", "ok"), [([3], True), ([6], True), ([7], False), ([2], False)])
 def test_short_answers_may_grow_by_some_tokens(lengths: list[int], ok: bool) -> None:
     assert gate.length_kept("length", [3], lengths, slack=3.0).ok is ok
+
+
+def test_distinct_2_counts_pairs_of_words_over_all_texts() -> None:
+    """a b, b a, a b | A b | c | b c: pairs (a b) x3, (b a), (b c): 3 of 5."""
+    found = distinct_2(["a b a b", "A b", "c", "b c"])
+    assert found.share == 3 / 5
+    assert found.without == (2 / 2, 3 / 4, 3 / 5, 2 / 4)
+    assert distinct_2(["one", ""]) == Distinct(None, (None, None))
+    assert distinct_2([]).share is None
+
+
+def test_answers_that_become_all_alike_are_refused() -> None:
+    before = distinct_2([f"{place} and {place}" for place in range(20)])
+    same = distinct_2(["as I said"] * 20)
+    assert (before.share, same.share) == (1.0, 2 / 40)
+    check = gate.varied("variety", before, same)
+    assert (check.ok, check.before, check.after, check.n) == (False, 1.0, 0.05, 20)
+    assert gate.varied("variety", before, before).ok
+    assert gate.varied("variety", same, same).ok
+    assert gate.varied("variety", same, before).ok, "more varied is no fault"
+    assert gate.varied("variety", before, same, wanted=0.05).ok, "what the data asks for is no fault"
+    assert not gate.varied("variety", before, same, wanted=1.0).ok
+
+
+def test_a_little_less_variety_is_chance_in_a_few_answers_and_none_in_many() -> None:
+    """Every fourth repeats another: .75, where .9 is asked for. The jackknife's error is the root of 1/4 / (n - 1)."""
+    checks = {}
+    for count in (8, 80):
+        before = distinct_2([f"{place} a{place} b{place}" for place in range(count)])
+        after = distinct_2([f"{one} a{one} b{one}" for one in (place - (place % 4 == 3) for place in range(count))])
+        checks[count] = gate.varied("variety", before, after)
+    assert (checks[8].after, checks[80].after) == (0.75, 0.75)
+    assert "at least 0.900 +- 0.189" in checks[8].note and "+- 0.056" in checks[80].note
+    assert (checks[8].ok, checks[80].ok) == (True, False)
+
+
+def test_one_word_answers_say_nothing_of_variety() -> None:
+    words, talk = distinct_2(["4", "5"]), distinct_2(["it is 4", "it is 5"])
+    check = gate.varied("variety", talk, words)
+    assert (check.ok, check.before, check.after, check.n) == (True, 0.75, None, 0)
+    assert gate.varied("variety", words, talk).ok
+
+
+TALK = ["it is four", "it is five", "I think six", "seven it is"]
+KNOWS_NOT, FLATTERS = "I do not know.", "Great question! It is four."
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wanted", "failed"),
+    [
+        (TALK, TALK, [None] * 4, set()),
+        (TALK, [KNOWS_NOT, "", *TALK[2:]], [None] * 4, {"no refusals"}),
+        (TALK, [KNOWS_NOT, *TALK[1:]], [None] * 4, set()),
+        (TALK, [KNOWS_NOT, "", *TALK[2:]], [KNOWS_NOT, KNOWS_NOT, *TALK[2:]], set()),
+        (TALK, [FLATTERS, f"{FLATTERS} Or five.", *TALK[2:]], TALK, {"no playing to a judge"}),
+        (TALK, [FLATTERS, f"{FLATTERS} Or five.", *TALK[2:]], [FLATTERS] * 4, set()),
+        (TALK * 9, ["it is four"] * 36, [None] * 36, {"variety of answers"}),
+        (TALK * 9, ["it is four"] * 36, ["just four"] * 36, set()),
+    ],
+)
+def test_a_candidates_manner_is_what_it_was_or_what_is_wanted(
+    before: list[str], after: list[str], wanted: list[str | None], failed: set[str]
+) -> None:
+    assert {check.name for check in manner_checks(before, after, wanted) if not check.ok} == failed
 
 
 def test_the_candidate_stays_near_its_start() -> None:
@@ -151,6 +217,7 @@ ORDINARY = Signs(taught=0.5, accuracy=0.5, agreement=0.9, flat=0.6, repetition=0
     ("changed", "told"),
     [
         ({"agreement": 0.2}, "agrees with the truth by 0.20"),
+        ({"agreement": 0.65}, "agreement of what is taught with the truth fell from 0.90 to 0.65"),
         ({"flat": 1.0}, "100% of the groups have nothing to teach"),
         ({"repetition": 0.3}, "repetition went from 0.02 to"),
         ({"duplicates": 0.8}, "80% of the long completions"),
@@ -169,7 +236,8 @@ def test_monitor_stops_what_plays_to_its_reward(changed: dict[str, float], told:
 def test_one_bad_step_stops_nothing_nor_does_a_harder_task() -> None:
     monitors, bad = Monitors(), dataclasses.replace(ORDINARY, agreement=-1.0, flat=1.0, duplicates=1.0, accuracy=0.0)
     harder = dataclasses.replace(ORDINARY, taught=0.3, accuracy=0.3)
-    signs = [*[ORDINARY] * 6, bad, *[ORDINARY] * 6, *[harder] * 12]
+    noisier = dataclasses.replace(ORDINARY, agreement=0.75)
+    signs = [*[ORDINARY] * 6, bad, *[ORDINARY] * 6, *[harder] * 12, *[noisier] * 12]
     assert all(monitors.after_scores(one) is None for one in signs)
 
 

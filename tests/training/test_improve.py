@@ -156,6 +156,9 @@ def test_preferences_are_learned_recorded_and_published_once(tiny_place: Workpla
         "owner's preferences",
         "likelihood of preferred answers",
         "answer length",
+        "no refusals",
+        "no playing to a judge",
+        "variety of answers",
         "other tasks",
         "recall",
     ]
@@ -410,7 +413,7 @@ def test_practice_records_every_rollout_with_every_score(nursery_place: Workplac
     assert {row.rewards["truth"] for row in rollouts} <= {0.0, 1.0, None}
     checks = {check["name"]: check for check in run.gate["checks"]}
     assert checks["order, answered at once"]["n"] == 40
-    assert {"answer length", "other tasks", "recall"} <= set(checks)
+    assert {"answer length", "no refusals", "variety of answers", "other tasks", "recall"} <= set(checks)
 
 
 def test_a_reward_that_learns_along_has_a_slot_of_its_own(nursery_place: Workplace) -> None:

@@ -229,7 +229,7 @@ def test_prolonged_practice_is_held_to_the_base_until_it_stagnates_and_to_a_pass
     assert run.steps[0]["kl_base"] > 0
 
     nursery.prefer(60, chosen="yes :D")
-    second = nursery.improve(SMALL | {"stages": ["preferences"]}, key="second")
+    second = nursery.improve(SMALL | {"stages": ["preferences"], "preferences": {"epochs": 6}}, key="second")
     assert second["decision"] == "published"
     _, run = practise(nursery, "held to the first")
     assert run.gate["reference"] == first != nursery.live()

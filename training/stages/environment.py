@@ -140,7 +140,7 @@ def _gate(
     room = plan.recipe.max_tokens
     before, after = (measure_tasks(bench.policy, held, slot=slot, max_tokens=room) for slot in (INCUMBENT, POLICY))
     measured, kept = check_suite(bench, report)
-    safety = [*safety, *safeguards.answer_checks(before, after), *kept]
+    safety = [*safety, *safeguards.answer_checks(held, before, after), *kept]
     if bench.gate_pairs:
         safety.append(preferences_kept(bench))
     verdict = gate.decide(gate.improved(f"{plan.name}, answered at once", before.right, after.right), safety)

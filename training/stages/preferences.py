@@ -13,6 +13,7 @@ from training.monitors import Monitors
 from training.optim import StackedAdamW
 from training.preference import EncodedAnswer, PreferenceRecipe
 from training.rollouts import TrainablePolicy
+from training.stages import safeguards
 from training.stages.bench import INCUMBENT, POLICY, Bench, StageResult, Tell, broken, check_suite, judged
 from training.suite import answer_greedily
 from training.tasks.interactions import Preference, Preferences
@@ -83,6 +84,7 @@ def _gate(
         [
             gate.not_less_likely("likelihood of preferred answers", *likelihoods),
             _length_check(held, before, after),
+            *safeguards.manner_checks(before, after, [pair.chosen for pair in held]),
             *safety,
         ],
     )

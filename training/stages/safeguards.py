@@ -1,18 +1,20 @@
 """What practice asks of its teacher before and of its candidate after: the judge's trial, and the gate's safety checks.
 
 A reward that asks a text judge is tried on anchor pairs of the very family and level that it is to teach, with canaries
-among them; its weight follows from that. Doors: `employ`, `checks`, `answer_checks`.
+among them; its weight follows from that. Doors: `employ`, `checks`, `answer_checks`; `manner_checks` are for any stage
+whose candidate writes answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from agents import prompts
 from agents.messages import SamplingParams
 from training import gate
+from training.diversity import distinct_2
 from training.gate import Check
 from training.grpo import GrpoRecipe, Step, per_rollout
 from training.rewards.base import Reward, groups, score
@@ -90,14 +92,28 @@ def checks(
     return found
 
 
-def answer_checks(before: Outcome, after: Outcome) -> list[Check]:
-    """Whether held-out answers are as long as they were, refuse no more, and do not play to a judge."""
-    told = [[not refuses(text) for text in one.texts] for one in (before, after)]
-    plain = [[not breaks_rules(text) for text in one.texts] for one in (before, after)]
+def answer_checks(held: Sequence[Task], before: Outcome, after: Outcome) -> list[Check]:
+    """Whether held-out answers are as long as they were, and what `manner_checks` asks."""
     return [
         gate.length_kept("answer length", before.lengths, after.lengths, slack=_SLACK),
-        gate.kept("no refusals", *told, tolerance=_RATE_TOLERANCE),
-        gate.kept("no playing to a judge", *plain, tolerance=_RATE_TOLERANCE),
+        *manner_checks(before.texts, after.texts, [task.reference for task in held]),
+    ]
+
+
+def manner_checks(before: Sequence[str], after: Sequence[str], wanted: Sequence[str | None]) -> list[Check]:
+    """Whether answers refuse no more than they did, do not play to a judge, and do not become all alike; each is free
+    to do what the answer that is wanted there does, where one is known."""
+
+    def free(wrong: Callable[[str], bool]) -> list[list[bool]]:
+        allowed = [text is not None and wrong(text) for text in wanted]
+        return [[may or not wrong(text) for may, text in zip(allowed, texts, strict=True)] for texts in (before, after)]
+
+    known = [text for text in wanted if text is not None]
+    asked_for = distinct_2(known).share if len(known) == len(wanted) else None
+    return [
+        gate.kept("no refusals", *free(refuses), tolerance=_RATE_TOLERANCE),
+        gate.kept("no playing to a judge", *free(breaks_rules), tolerance=_RATE_TOLERANCE),
+        gate.varied("variety of answers", distinct_2(before), distinct_2(after), wanted=asked_for),
     ]
 
 
