@@ -121,15 +121,19 @@ class Client:
 
     def prefer(
         self,
-        chosen: str,
+        chosen: str | None = None,
         *,
         rejected: str | None = None,
         prompt: str | None = None,
         message_id: str | None = None,
     ) -> Json:
-        """Say which answer was better, to a prompt or to a stored answer."""
+        """Say which answer was better, to a prompt or to a stored answer; `rejected` alone: that it was not good."""
         body = _given(chosen=chosen, rejected=rejected, prompt=prompt, message_id=message_id)
         return self._post("/api/feedback", body)
+
+    def feedback(self) -> list[Json]:
+        """What was preferred so far, newest first."""
+        return self._list("/api/feedback")
 
     # Memory
 

@@ -287,11 +287,12 @@ class RestoredOut(BaseModel):
 
 
 class FeedbackIn(In):
-    """What the owner preferred: to a stored answer (`message_id`) or to a `prompt` of their own."""
+    """What the owner preferred: to a stored answer (`message_id`) or to a `prompt` of their own. `rejected` alone says
+    that an answer was not good; `chosen` alone that it was, or, of a stored answer, what it should have been."""
 
     message_id: Annotated[str, Field(max_length=40)] | None = None
     prompt: LongText | None = None
-    chosen: LongText
+    chosen: LongText | None = None
     rejected: LongText | None = None
 
 
@@ -299,7 +300,7 @@ class FeedbackOut(Out):
     id: str
     message_id: str | None
     prompt: list[dict[str, str]]
-    chosen: str
+    chosen: str | None
     rejected: str | None
 
 

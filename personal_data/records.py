@@ -163,7 +163,7 @@ class ChatMessage(Record):
 
 
 class Feedback(Record):
-    """What the owner preferred: a chosen answer, optionally over a rejected one, to a prompt."""
+    """What the owner preferred, to a prompt: a chosen answer, a rejected one, or one over the other."""
 
     __tablename__ = "feedback"
     id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("fbk"))
@@ -171,7 +171,8 @@ class Feedback(Record):
     message_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"))
     prompt: Mapped[list[Any]]
     """The messages the model saw: [{role, content}, ...]."""
-    chosen: Mapped[str] = mapped_column(Text)
+    chosen: Mapped[str | None] = mapped_column(Text)
+    """None: they rejected an answer and said of none that it would have been better."""
     rejected: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[float] = mapped_column(default=now)
 

@@ -33,7 +33,7 @@ from training.journal import Decision, Journal
 from training.ledger import Lease
 from training.packing import SharedPromptPolicy
 from training.plan import EnvironmentPlan, Plan, read_plan
-from training.preference import PreferenceRecipe, encode_completion, encode_liked, encode_pairs
+from training.preference import PreferenceRecipe, encode_completion, encode_disliked, encode_liked, encode_pairs
 from training.rewards.prepare import BARE
 from training.rewards.registry import LEARNING, REWARDS, Makers
 from training.rollouts import TokenPair
@@ -132,6 +132,8 @@ def _bench(plan: Plan, frozen: Frozen, base: Base, stack: AdapterStack, rewards:
         train_pairs=encode_pairs(base, preferred.train),
         gate_liked=encode_liked(base, preferred.gate),
         train_liked=encode_liked(base, preferred.train),
+        gate_disliked=encode_disliked(base, preferred.gate),
+        train_disliked=encode_disliked(base, preferred.train),
         train_texts=blocks(own.train),
         gate_texts=[blocks([talk]) for talk in own.gate],
         reference=_reference(frozen),

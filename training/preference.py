@@ -1,9 +1,9 @@
 """Learning from the owner's preferences, with a supervised term beside it, on one adapter slot.
 
-`Dpo` updates a slot from pairs (DPO, cDPO, IPO), `Kto` from single answers that were liked or not, of which every pair
-holds two; the reference is another, frozen slot. `margins_by_prompt` and `chosen_nll` measure it on what was kept for
-the gate. The losses themselves are in `losses`, what was preferred comes from `tasks/interactions`. Door: `LOSSES`, the
-learners by the name of their loss.
+`Dpo` updates a slot from pairs (DPO, cDPO, IPO), `Kto` from single answers that were liked or disliked, of which every
+pair holds two; the reference is another, frozen slot. `margins_by_prompt` and `chosen_nll` measure it on what was kept
+for the gate. The losses themselves are in `losses`, what was preferred comes from `tasks/interactions`. Door: `LOSSES`,
+the learners by the name of their loss.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from statistics import fmean
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -71,11 +72,22 @@ class EncodedPair(EncodedAnswer):
     rejected: TokenPair
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedDislike:
+    """A preference that only says what was not good, with the token ids of its prompt and of that answer."""
+
+    preference: Preference
+    rejected: TokenPair
+
+
+Given: TypeAlias = EncodedAnswer | EncodedDislike
+
+
 def encode_pairs(base: Base, preferences: Sequence[Preference]) -> list[EncodedPair]:
     """Token ids of preferences of one answer over another; a pair that does not fit the model's context is left out."""
     encoded = []
     for preference in preferences:
-        if preference.rejected is None:
+        if preference.rejected is None or preference.chosen is None:
             continue
         prompt = base.encode(preference.messages)
         chosen, rejected = (encode_completion(base, text) for text in (preference.chosen, preference.rejected))
@@ -89,9 +101,19 @@ def encode_liked(base: Base, preferences: Sequence[Preference]) -> list[EncodedA
     liked = [
         EncodedAnswer(one, (base.encode(one.messages), encode_completion(base, one.chosen)))
         for one in preferences
-        if one.rejected is None
+        if one.rejected is None and one.chosen is not None
     ]
     return [one for one in liked if sum(map(len, one.chosen)) <= base.max_positions]
+
+
+def encode_disliked(base: Base, preferences: Sequence[Preference]) -> list[EncodedDislike]:
+    """Token ids of the answers that were disliked alone; one that does not fit the context is left out."""
+    disliked = [
+        EncodedDislike(one, (base.encode(one.messages), encode_completion(base, one.rejected)))
+        for one in preferences
+        if one.chosen is None and one.rejected is not None
+    ]
+    return [one for one in disliked if sum(map(len, one.rejected)) <= base.max_positions]
 
 
 def encode_completion(base: Base, text: str) -> list[int]:
@@ -113,21 +135,21 @@ class Learner(ABC):
     seed: int
 
     @abstractmethod
-    def examples(self, given: Sequence[EncodedAnswer]) -> int:
+    def examples(self, given: Sequence[Given]) -> int:
         """How many examples this loss makes of what was given."""
 
     @abstractmethod
-    def run(self, given: Sequence[EncodedAnswer], on_step: Callable[[int, Numbers], None]) -> str | None:
+    def run(self, given: Sequence[Given], on_step: Callable[[int, Numbers], None]) -> str | None:
         """Update from what was given; `on_step(done, numbers)` hears every step. Why it stopped early, or None."""
 
-    def updates(self, given: Sequence[EncodedAnswer]) -> int:
+    def updates(self, given: Sequence[Given]) -> int:
         """How many optimiser steps it takes."""
         recipe = self.recipe
         return min(math.ceil(self.examples(given) * recipe.epochs / recipe.batch), recipe.max_updates)
 
     def _steps(
         self,
-        given: Sequence[EncodedAnswer],
+        given: Sequence[Given],
         loss_of: Callable[[list[int]], tuple[Tensor, Numbers]],
         on_step: Callable[[int, Numbers], None],
     ) -> str | None:
@@ -145,12 +167,12 @@ class Learner(ABC):
 
 
 class Dpo(Learner):
-    """From pairs; an answer without a rejected one is not learned from."""
+    """From pairs; an answer that was liked or disliked alone is not learned from."""
 
-    def examples(self, given: Sequence[EncodedAnswer]) -> int:
+    def examples(self, given: Sequence[Given]) -> int:
         return len(_pairs(given))
 
-    def run(self, given: Sequence[EncodedAnswer], on_step: Callable[[int, Numbers], None]) -> str | None:
+    def run(self, given: Sequence[Given], on_step: Callable[[int, Numbers], None]) -> str | None:
         pairs = _pairs(given)
         anchors = margins(self.policy, pairs, slot=self.reference)
 
@@ -161,7 +183,7 @@ class Dpo(Learner):
         return self._steps(pairs, loss_of, on_step)
 
 
-def _pairs(given: Sequence[EncodedAnswer]) -> list[EncodedPair]:
+def _pairs(given: Sequence[Given]) -> list[EncodedPair]:
     return [one for one in given if isinstance(one, EncodedPair)]
 
 
@@ -206,12 +228,13 @@ class Judgement:
     unrelated: TokenPair | None
 
 
-def judgements(given: Sequence[EncodedAnswer]) -> list[Judgement]:
+def judgements(given: Sequence[Given]) -> list[Judgement]:
     """What was given as single answers: of each pair, the one liked and the other not.
 
     An unrelated answer is cut where it would make a longer row than the longest there is, which fits the context.
     """
-    answers = [(one.chosen, True) for one in given] + [(one.rejected, False) for one in _pairs(given)]
+    answers = [(one.chosen, True) for one in given if isinstance(one, EncodedAnswer)]
+    answers += [(one.rejected, False) for one in given if isinstance(one, EncodedPair | EncodedDislike)]
     room = max((len(prompt) + len(answer) for (prompt, answer), _ in answers), default=0)
     found = []
     for place, (pair, liked) in enumerate(answers):
@@ -223,12 +246,12 @@ def judgements(given: Sequence[EncodedAnswer]) -> list[Judgement]:
 
 
 class Kto(Learner):
-    """From single answers, liked or not: what has no rejected answer counts too."""
+    """From single answers, liked or disliked: those that stand alone count too."""
 
-    def examples(self, given: Sequence[EncodedAnswer]) -> int:
-        return len(given) + len(_pairs(given))
+    def examples(self, given: Sequence[Given]) -> int:
+        return len(judgements(given))
 
-    def run(self, given: Sequence[EncodedAnswer], on_step: Callable[[int, Numbers], None]) -> str | None:
+    def run(self, given: Sequence[Given], on_step: Callable[[int, Numbers], None]) -> str | None:
         judged = judgements(given)
         anchors = [sum(tokens) for tokens in self.policy.score([one.answer for one in judged], slot=self.reference)]
 
@@ -272,17 +295,19 @@ def answer_loss(
     return loss, {"loss": float(loss.detach())} | numbers
 
 
-def margins(policy: PolicyBackend, given: Sequence[EncodedAnswer], *, slot: int) -> list[float]:
-    """log p(chosen) - log p(rejected) of each pair, summed over tokens; log p(chosen) where nothing was rejected."""
-    chosen = policy.score([one.chosen for one in given], slot=slot)
-    rejected = iter(policy.score([pair.rejected for pair in _pairs(given)], slot=slot))
+def margins(policy: PolicyBackend, given: Sequence[Given], *, slot: int) -> list[float]:
+    """log p(chosen) - log p(rejected) of each pair, summed over tokens; of an answer alone its own part of that."""
+    chosen = [one.chosen for one in given if isinstance(one, EncodedAnswer)]
+    rejected = [one.rejected for one in given if isinstance(one, EncodedPair | EncodedDislike)]
+    better, worse = iter(policy.score(chosen, slot=slot)), iter(policy.score(rejected, slot=slot))
     return [
-        sum(better) - (sum(next(rejected)) if isinstance(one, EncodedPair) else 0.0)
-        for one, better in zip(given, chosen, strict=True)
+        (sum(next(better)) if isinstance(one, EncodedAnswer) else 0.0)
+        - (sum(next(worse)) if isinstance(one, EncodedPair | EncodedDislike) else 0.0)
+        for one in given
     ]
 
 
-def margins_by_prompt(policy: PolicyBackend, pairs: Sequence[EncodedAnswer], *, slot: int) -> list[float]:
+def margins_by_prompt(policy: PolicyBackend, pairs: Sequence[Given], *, slot: int) -> list[float]:
     """The mean margin of each prompt: several pairs of one prompt are one piece of evidence."""
     by_prompt: dict[str, list[float]] = {}
     for pair, margin in zip(pairs, margins(policy, pairs, slot=slot), strict=True):
@@ -290,7 +315,7 @@ def margins_by_prompt(policy: PolicyBackend, pairs: Sequence[EncodedAnswer], *, 
     return [fmean(found) for found in by_prompt.values()]
 
 
-def prompts_of(pairs: Sequence[EncodedAnswer]) -> int:
+def prompts_of(pairs: Sequence[Given]) -> int:
     """How many different prompts pairs have."""
     return len({pair.preference.question for pair in pairs})
 

@@ -11,7 +11,10 @@ from api.commands.session import connect, end_of, show
 from personal_data.errors import FolkmootError, InvalidInput
 
 Json = dict[str, Any]
-_HELP = "Say something. `/better TEXT` teaches what the last answer should have been. Ctrl-D ends."
+_HELP = (
+    "Say something. `/better TEXT` teaches what the last answer should have been, `/worse` that it was not good. "
+    "Ctrl-D ends."
+)
 
 
 def chat(arguments: Namespace) -> None:
@@ -78,6 +81,13 @@ class _Talk:
         self._client.prefer(text, message_id=self._message_id)
         print("noted for the next improvement")
 
+    def worse(self) -> None:
+        """Say that the last answer was not good, without a better one."""
+        if self._message_id is None:
+            raise InvalidInput("there is no answer yet that could have been bad")
+        self._client.prefer(rejected=self._history[-1]["content"], message_id=self._message_id)
+        print("noted for an improvement that learns from single answers (loss kto)")
+
     def _note(self, provenance: Json | None) -> None:
         if provenance is not None:
             self._conversation_id = provenance["conversation_id"]
@@ -97,6 +107,8 @@ def _converse(talk: _Talk) -> None:
         try:
             if line.startswith("/better "):
                 talk.better(line.removeprefix("/better ").strip())
+            elif line == "/worse":
+                talk.worse()
             elif line:
                 talk.say(line)
         except FolkmootError as error:

@@ -37,9 +37,11 @@ def messages(conversation_id: str, caller: CurrentUser, state: AppState) -> list
 
 @router.post("/feedback", status_code=201)
 def feedback(body: FeedbackIn, caller: CurrentUser, state: AppState) -> FeedbackOut:
-    """Say which answer was better; the next improvement learns from it."""
+    """Say which answer was better, or that one was good or not; the next improvement learns from it."""
     if (body.message_id is None) == (body.prompt is None):
         raise InvalidInput("give either message_id or prompt", param="message_id")
+    if body.chosen is None and body.rejected is None:
+        raise InvalidInput("give the chosen answer, the rejected one, or both", param="chosen")
     row = Feedback(user_id=caller.user_id, message_id=body.message_id, chosen=body.chosen, rejected=body.rejected)
     while True:
         with state.database.reading() as session:

@@ -171,7 +171,7 @@ def _drop_feedback(session: Session, owner: Owner, erased: Erased, quotes: _Quot
 
 
 def _drop(session: Session, erased: Erased, row: Feedback) -> None:
-    erased.took("feedback", [*strings(row.prompt), row.chosen, row.rejected or ""], row.created_at)
+    erased.took("feedback", [*strings(row.prompt), row.chosen or "", row.rejected or ""], row.created_at)
     erased.feedback_ids.add(row.id)
     session.delete(row)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from api.commands.talking import _Talk
 from personal_data.errors import Conflict, InvalidInput, NotFound
 from personal_data.records import Agent, Model
 from tests.api.conftest import Person, Platform, user
@@ -93,6 +95,28 @@ def test_a_preference_for_a_prompt_is_stored_as_the_model_would_see_it(ada: Pers
     assert "Ada" in system and "Be brief." in system and "Miro" in system
 
 
+def test_an_answer_can_be_disliked_without_a_better_one(ada: Person) -> None:
+    answer = ada.client.chat(user("say no idea about my cat"))["folkmoot"]
+    given = ada.client.prefer(rejected="no idea about my cat", message_id=answer["message_id"])
+    assert (given["chosen"], given["rejected"]) == (None, "no idea about my cat")
+    assert given["prompt"][-1] == {"role": "user", "content": "say no idea about my cat"}
+    ada.client.prefer(rejected="No.", prompt="What is my cat called?")
+    assert [(one["chosen"], one["rejected"]) for one in ada.client.feedback()] == [
+        (None, "No."), (None, "no idea about my cat"),
+    ]  # fmt: skip
+
+
+def test_the_last_answer_of_a_talk_is_disliked_in_a_word(ada: Person, capsys: pytest.CaptureFixture[str]) -> None:
+    talk = _Talk(ada.client, Namespace(conversation=None, json=False, max_tokens=None))
+    with pytest.raises(InvalidInput, match="no answer yet"):
+        talk.worse()
+    talk.say("say no idea about my cat")
+    talk.worse()
+    assert "noted for an improvement" in capsys.readouterr().out
+    (given,) = ada.client.feedback()
+    assert (given["chosen"], given["rejected"]) == (None, "no idea about my cat")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -100,6 +124,10 @@ def test_a_preference_for_a_prompt_is_stored_as_the_model_would_see_it(ada: Pers
         {"chosen": "a", "prompt": "p", "message_id": "msg_x"},
         {"chosen": "a", "prompt": "p", "rejected": "a"},
         {"chosen": "", "prompt": "p"},
+        {"prompt": "p"},
+        {"message_id": "msg_x"},
+        {"rejected": "", "prompt": "p"},
+        {"rejected": "a"},
     ],
 )
 def test_a_preference_that_says_nothing_is_refused(ada: Person, wrong: dict[str, Any]) -> None:

@@ -127,8 +127,11 @@ def _talk(owned: Owned) -> None:
     with owned.database.session() as session:
         given = Feedback(user_id=ada, prompt=prompt, chosen="At 7:15.", rejected="No idea.")
         late = Feedback(user_id=ada, message_id=ids["answer"], prompt=prompt[1:], chosen="Soon.", rejected=None)
+        bad = Feedback(user_id=ada, prompt=prompt[1:], chosen=None, rejected="I was told never to sing.")
         opened = Grant(user_id=ada, audience="public", about=["boats"], kinds=["health"], until=2e9)
-        session.add_all([given, late, opened, MemoryVersion(memory_id=ids["canary"], number=1, text="It was not so.")])
+        session.add_all(
+            [given, late, bad, opened, MemoryVersion(memory_id=ids["canary"], number=1, text="It was not so.")]
+        )
         session.flush()
         ids["feedback"] = given.id
         held = session.get_one(Agent, owned.agent)

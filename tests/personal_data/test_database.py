@@ -13,13 +13,14 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy.exc import IntegrityError
 
 from personal_data.database import _MIGRATIONS, Database
 from personal_data.embedding import HashingEmbedder
 from personal_data.errors import ConfigurationError, StorageError
 from personal_data.index import ChromaIndex
 from personal_data.memory import Memory
-from personal_data.records import Agent, Model, Record, User
+from personal_data.records import Agent, Feedback, Model, Record, User
 from personal_data.settings import Settings
 
 PROCESSES = 4
@@ -109,6 +110,28 @@ def test_memories_of_an_older_database_are_embedded_again_and_recalled(any_datab
     memory.drain_outbox()
     [hit] = memory.recall("u", "What is my cat called?", 5)
     assert (hit.id, hit.why) == ("m1", {"words": 1, "meaning": 1})
+
+
+def test_feedback_of_an_older_database_is_kept_and_still_its_owners(any_database: Database) -> None:
+    """Revision 10 had no answers that were disliked alone."""
+    upgrade_to(any_database, "0010")
+    with any_database.engine.begin() as connection:
+        user = "INSERT INTO users (id, handle, name, admin, created_at) VALUES ('u', 'a', 'A', :no, 0)"
+        connection.execute(sa.text(user), {"no": False})
+        given = "INSERT INTO feedback (id, user_id, prompt, chosen, created_at) VALUES ('f1', 'u', '[]', 'yes', 7.5)"
+        connection.execute(sa.text(given))
+    any_database.migrate()
+    with any_database.session() as session:
+        session.add(Feedback(id="f2", user_id="u", prompt=[], chosen=None, rejected="no"))
+    with any_database.session() as session:
+        rows = session.scalars(sa.select(Feedback).order_by(Feedback.id)).all()
+        assert [(row.chosen, row.rejected) for row in rows] == [("yes", None), (None, "no")]
+        assert rows[0].created_at == 7.5
+        session.execute(sa.delete(User))
+    with any_database.session() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(Feedback)) == 0
+        with pytest.raises(IntegrityError):
+            session.execute(sa.insert(Feedback).values(id="f3", user_id="nobody", prompt=[], created_at=0.0))
 
 
 def test_no_update_is_lost_between_processes(any_database: Database) -> None:

@@ -70,7 +70,7 @@ class Workplace:
             session.flush()
             session.add(Agent(id="a", user_id="u", handle="a", model="m"))
 
-    def prefer(self, count: int = 40, chosen: str = "yes :)", rejected: str | None = "no") -> None:
+    def prefer(self, count: int = 40, chosen: str | None = "yes :)", rejected: str | None = "no") -> None:
         with self.database.session() as session:
             for place in range(count):
                 prompt = [{"role": "user", "content": f"question {place}"}]

@@ -66,6 +66,32 @@ def test_thumbs_alone_teach_kto_and_nothing_else(place: Workplace) -> None:
     assert "nearer_to_chosen" not in run.gate, "nothing was rejected that an answer could be nearer to"
 
 
+def test_dislikes_alone_are_counted_by_paired_losses_and_teach_kto(place: Workplace) -> None:
+    place.prefer(20, rejected=None)
+    place.prefer(40, chosen=None, rejected="no")
+    dpo = place.improve(SMALL | {"stages": ["preferences"]})
+    assert dpo["decision"] == "skipped"
+    assert "(20 feedback entries name no different rejected answer)" in dpo["reasons"][0]
+    assert "(40 dislikes name no better answer)" in dpo["reasons"][0]
+    kto = place.improve(KTO, key="kto")
+    run = place.rows(TrainingRun)[-1]
+    assert kto["stages"][0]["decision"] != "skipped"
+    assert len(run.made_from["feedback"]) == 60
+    assert run.steps[-1]["accuracy"] > 0.5
+    checks = {check["name"]: check for check in run.gate["checks"]}
+    assert checks["owner's preferences"]["ok"], checks["owner's preferences"]["note"]
+    assert checks["owner's preferences"]["n"] > checks["likelihood of preferred answers"]["n"]
+
+
+def test_dislikes_and_nothing_else_are_gated_without_a_liked_answer(place: Workplace) -> None:
+    place.prefer(40, chosen=None, rejected="no")
+    place.improve(KTO)
+    (run,) = place.rows(TrainingRun)
+    names = [check["name"] for check in run.gate["checks"]]
+    assert "likelihood of preferred answers" not in names and names[0] == "owner's preferences"
+    assert run.steps[-1]["loss"] < run.steps[0]["loss"]
+
+
 def test_kto_learns_from_pairs_and_thumbs_together(place: Workplace) -> None:
     place.prefer(20)
     place.prefer(40, chosen="yes :D", rejected=None)

@@ -18,7 +18,7 @@ ADA = "usr_ada"
 
 def said(
     *turns: str,
-    chosen: str = "yes :)",
+    chosen: str | None = "yes :)",
     rejected: str | None = "no",
     memory: str | None = None,
     talk: str | None = None,
@@ -98,6 +98,18 @@ def test_with_other_memories_in_view_an_opposite_is_none() -> None:
 def test_a_pair_says_more_than_that_its_answer_was_liked() -> None:
     both = split([said("a", rejected=None), said("a"), said("b", rejected=None)])
     assert {(pair.question, pair.rejected) for pair in both.train + both.gate} == {("a", "no"), ("b", None)}
+
+
+def test_a_dislike_of_what_a_pair_rejects_says_no_more_than_the_pair() -> None:
+    bad = [said(question, chosen=None) for question in ("a", "b", "b")]
+    both = split([*bad, said("a"), said("c", chosen="no", rejected=None)])
+    assert {(pair.question, pair.chosen, pair.rejected) for pair in both.train + both.gate} == {
+        ("a", "yes :)", "no"),
+        ("b", None, "no"),
+        ("c", "no", None),
+    }
+    opposed = split([said("d", chosen=None), said("d", chosen="no", rejected=None)])
+    assert (opposed.contradicting, opposed.train, opposed.gate) == (2, (), ()), "liked and disliked alike"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.training.toy import ToyPolicy
 from training import preference
 from training.monitors import Monitors
 from training.optim import StackedAdamW
-from training.preference import LOSSES, EncodedAnswer, EncodedPair, PreferenceRecipe
+from training.preference import LOSSES, EncodedAnswer, EncodedDislike, EncodedPair, Given, PreferenceRecipe
 from training.supervised import shuffled
 from training.tasks.interactions import Preference
 
@@ -46,7 +46,7 @@ def liked(answer: int, prompt: int = 0) -> EncodedAnswer:
     return EncodedAnswer(said, ((prompt,), (answer,)))
 
 
-def learn(policy: ToyPolicy, given: Sequence[EncodedAnswer], recipe: PreferenceRecipe) -> list[dict[str, float]]:
+def learn(policy: ToyPolicy, given: Sequence[Given], recipe: PreferenceRecipe) -> list[dict[str, float]]:
     told: list[dict[str, float]] = []
     trainer = LOSSES[recipe.loss](
         policy=policy,
@@ -150,6 +150,37 @@ def test_liked_answers_alone_are_enough_for_kto() -> None:
     policy = ToyPolicy(prompts=4)
     learn(policy, [liked(2, prompt) for prompt in range(4)], PreferenceRecipe(loss="kto", sft=0.0, batch=2))
     assert all(policy.distribution(3, prompt)[2] > 0.3 for prompt in range(4))
+
+
+def disliked(answer: int, prompt: int = 0) -> EncodedDislike:
+    of = pair(0, answer, prompt)
+    return EncodedDislike(Preference(of.preference.messages, None, "worse"), of.rejected)
+
+
+def test_disliked_answers_teach_kto_alone_and_become_less_likely() -> None:
+    policy, paired = ToyPolicy(prompts=4), ToyPolicy(prompts=4)
+    given = [*(liked(2, prompt) for prompt in range(2)), *(disliked(1, prompt) for prompt in (2, 3))]
+    told = learn(policy, given, PreferenceRecipe(loss="kto", sft=0.0, batch=2))
+    assert len(told) == 12, "four examples, six times, two at once"
+    assert all(policy.distribution(3, prompt)[2] > 0.3 for prompt in (0, 1))
+    assert all(policy.distribution(3, prompt)[1] < 0.2 for prompt in (2, 3))
+    assert learn(paired, [*given, pair(1, 0)], PreferenceRecipe(batch=2))
+    assert (paired.logits[3, 1:] == 0).all()
+
+
+def test_a_disliked_answers_margin_is_what_speaks_against_it() -> None:
+    """Logits 3 and 0 of four: log p = 3 - ln(e^3 + 3) and -ln(e^3 + 3)."""
+    policy = ToyPolicy(prompts=2)
+    with torch.no_grad():
+        policy.logits[3, 0] = torch.tensor([0.0, 3.0, 0.0, 0.0])
+    total = math.log(math.exp(3) + 3)
+    given = [disliked(1), liked(1), pair(1, 0), disliked(0)]
+    assert preference.margins(policy, given, slot=3) == pytest.approx([total - 3, 3 - total, 3, total])
+    assert preference.prompts_of(given) == 1
+    assert [(one.answer, one.liked) for one in preference.judgements(given)] == [
+        (liked(1).chosen, True), (pair(1, 0).chosen, True),
+        (disliked(1).rejected, False), (pair(1, 0).rejected, False), (disliked(0).rejected, False),
+    ]  # fmt: skip
 
 
 def test_answers_that_were_rejected_alone_have_no_supervised_term() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from training import preference
 from training.gate import Check, Verdict, kept
 from training.monitors import Monitors
-from training.preference import EncodedAnswer, EncodedPair
+from training.preference import EncodedAnswer, EncodedDislike, EncodedPair
 from training.rewards.registry import REWARDS, Makers
 from training.rollouts import TokenPair, TrainablePolicy
 from training.suite import Outcome, Suite
@@ -34,9 +34,10 @@ class Bench:
     """What a stage works with. `baseline` holds the incumbent's answers to the suite, once they were needed.
 
     `train_pairs` and `gate_pairs` are the owner's preferences on either side of the split, `train_liked` and
-    `gate_liked` answers that they liked over no other, where a loss learns from these. `train_texts` are blocks of
-    the owner's own texts, `gate_texts` those of each conversation that was held out. `reference` is the slot that
-    reinforcement learning is held to. `rewards` are how rewards are made.
+    `gate_liked` answers that they liked over no other, `train_disliked` and `gate_disliked` those that they disliked
+    without naming a better one, where a loss learns from these. `train_texts` are blocks of the owner's own texts,
+    `gate_texts` those of each conversation that was held out. `reference` is the slot that reinforcement learning is
+    held to. `rewards` are how rewards are made.
     """
 
     policy: TrainablePolicy
@@ -48,6 +49,8 @@ class Bench:
     train_pairs: list[EncodedPair] = field(default_factory=list)
     gate_liked: list[EncodedAnswer] = field(default_factory=list)
     train_liked: list[EncodedAnswer] = field(default_factory=list)
+    gate_disliked: list[EncodedDislike] = field(default_factory=list)
+    train_disliked: list[EncodedDislike] = field(default_factory=list)
     train_texts: list[TokenPair] = field(default_factory=list)
     gate_texts: list[list[TokenPair]] = field(default_factory=list)
     reference: int = INCUMBENT

@@ -11,7 +11,7 @@ from training import gate, preference
 from training.journal import Journal
 from training.monitors import Monitors
 from training.optim import StackedAdamW
-from training.preference import EncodedAnswer, PreferenceRecipe
+from training.preference import EncodedAnswer, Given, PreferenceRecipe
 from training.rollouts import TrainablePolicy
 from training.stages import safeguards
 from training.stages.bench import INCUMBENT, POLICY, Bench, StageResult, Tell, broken, check_suite, judged
@@ -24,7 +24,8 @@ _LONGEST = 256
 
 def run(bench: Bench, data: Preferences, recipe: PreferenceRecipe, journal: Journal, tell: Tell) -> StageResult:
     """Train on what the owner preferred, then let the gate decide."""
-    given, held = [*bench.train_pairs, *bench.train_liked], [*bench.gate_pairs, *bench.gate_liked]
+    given: list[Given] = [*bench.train_pairs, *bench.train_liked, *bench.train_disliked]
+    held: list[Given] = [*bench.gate_pairs, *bench.gate_liked, *bench.gate_disliked]
     left_out = _left_out(data, len(given) + len(held))
     if len(given) < recipe.min_train or preference.prompts_of(held) < recipe.min_gate:
         return StageResult("skipped", (_too_few(given, held, recipe, left_out),))
@@ -54,6 +55,7 @@ def _left_out(data: Preferences, encoded: int) -> dict[str, int]:
     """Why how many preferences teach nothing; only what occurred."""
     counts = {
         "feedback entries name no different rejected answer": data.unpaired,
+        "dislikes name no better answer": data.disliked,
         "pairs show a memory that was forgotten since": data.forgotten,
         "pairs say the opposite of each other": data.contradicting,
         "are longer than the model's context": len(data.train) + len(data.gate) - encoded,
@@ -61,33 +63,26 @@ def _left_out(data: Preferences, encoded: int) -> dict[str, int]:
     return {why: count for why, count in counts.items() if count}
 
 
-def _too_few(
-    given: Sequence[EncodedAnswer], held: Sequence[EncodedAnswer], recipe: PreferenceRecipe, left_out: dict[str, int]
-) -> str:
+def _too_few(given: Sequence[Given], held: Sequence[Given], recipe: PreferenceRecipe, left_out: dict[str, int]) -> str:
     prompts = preference.prompts_of(held)
     found = f"{len(given)} preferences to learn from and {prompts} prompts held out for the gate"
     aside = "".join(f" ({count} {why})" for why, count in left_out.items())
     return f"too little to learn from: {found}{aside}; it needs {recipe.min_train} and {recipe.min_gate}"
 
 
-def _gate(
-    bench: Bench, given: Sequence[EncodedAnswer], left_out: dict[str, int], report: Callable[[str], None]
-) -> StageResult:
+def _gate(bench: Bench, given: Sequence[Given], left_out: dict[str, int], report: Callable[[str], None]) -> StageResult:
     report("gate on held-out preferences")
     held = [one.preference for one in given]
     before, after = (_answers(bench.policy, held, slot) for slot in (INCUMBENT, POLICY))
     margins = [preference.margins_by_prompt(bench.policy, given, slot=slot) for slot in (INCUMBENT, POLICY)]
-    likelihoods = [preference.chosen_nll(bench.policy, given, slot=slot) for slot in (INCUMBENT, POLICY)]
+    liked = [one for one in given if isinstance(one, EncodedAnswer)]
     measured, safety = check_suite(bench, report)
-    verdict = gate.decide(
-        gate.preferred_more("owner's preferences", *margins),
-        [
-            gate.not_less_likely("likelihood of preferred answers", *likelihoods),
-            _length_check(held, before, after),
-            *safeguards.manner_checks(before, after, [pair.chosen for pair in held]),
-            *safety,
-        ],
-    )
+    manner = safeguards.manner_checks(before, after, [pair.chosen for pair in held])
+    safety = [_length_check(held, before, after), *manner, *safety]
+    if liked:
+        likelihoods = [preference.chosen_nll(bench.policy, liked, slot=slot) for slot in (INCUMBENT, POLICY)]
+        safety.insert(0, gate.not_less_likely("likelihood of preferred answers", *likelihoods))
+    verdict = gate.decide(gate.preferred_more("owner's preferences", *margins), safety)
     more: dict[str, Any] = {"samples": _samples(held, before, after), "left_out": left_out}
     nearer = [_nearer(held, texts) for texts in (before, after)]
     if compared := len(nearer[0]):
@@ -96,15 +91,16 @@ def _gate(
 
 
 def _answers(policy: TrainablePolicy, held: Sequence[Preference], slot: int) -> list[str]:
-    """Greedy answers, with room for twice the longest that the owner chose."""
-    room = min(2 * max(len(pair.chosen) for pair in held), _LONGEST)
+    """Greedy answers, with room for twice the longest that the owner spoke of."""
+    room = min(2 * max(len(text) for pair in held for text in (pair.chosen, pair.rejected) if text), _LONGEST)
     return [one.text for one in answer_greedily(policy, [pair.messages for pair in held], slot=slot, max_tokens=room)]
 
 
 def _length_check(held: Sequence[Preference], before: Sequence[str], after: Sequence[str]) -> gate.Check:
     """The owner may well want another length than the incumbent's: the chosen answers say which."""
     lengths = [[len(text) for text in texts] for texts in (before, after)]
-    wanted = fmean(len(pair.chosen) for pair in held) / max(fmean(lengths[0]), 1.0)
+    chosen = [len(pair.chosen) for pair in held if pair.chosen is not None]
+    wanted = fmean(chosen) / max(fmean(lengths[0]), 1.0) if chosen else 1.0
     return gate.length_kept("answer length", *lengths, unit="characters", wanted=wanted)
 
 
@@ -113,7 +109,7 @@ def _nearer(held: Sequence[Preference], texts: Sequence[str]) -> list[bool]:
     return [
         _likeness(text, pair.chosen) > _likeness(text, pair.rejected)
         for pair, text in zip(held, texts, strict=True)
-        if pair.rejected is not None
+        if pair.rejected is not None and pair.chosen is not None
     ]
 
 

@@ -2,9 +2,9 @@
 
 The split is by conversation, or by the first thing said where there is none, so that the turns of one talk never lie on
 both sides; and a question stays on the side where it was first asked, whatever was recalled for it later: what the gate
-asks is never trained on, in this cycle or a later one. Feedback without a rejected answer makes no pair: it is counted,
-or read as an answer that was liked where the loss can learn from one. Whoever said both that one answer is better than
-another and the opposite, to one and the same prompt, has said nothing: both are left out and counted.
+asks is never trained on, in this cycle or a later one. Feedback on one answer alone makes no pair: it is counted, or
+read as an answer that was liked or disliked where the loss can learn from one. Whoever said both that one answer is
+better than another and the opposite, to one and the same prompt, has said nothing: both are left out and counted.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ _GATE_IN = 4
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """To these messages the owner preferred one answer over another; `rejected` None: they liked it over no other."""
+    """To these messages the owner preferred one answer over another; `rejected` None: they liked it over no other;
+    `chosen` None: they disliked it, and named no better one."""
 
     messages: tuple[Message, ...]
-    chosen: str
+    chosen: str | None
     rejected: str | None
     conversation_id: str | None = None
     feedback_id: str | None = None
@@ -52,14 +53,16 @@ class Preference:
 class Preferences:
     """A frozen set of preferences; `digest` is the SHA-256 of its content.
 
-    `unpaired` counts feedback left out for want of a rejected answer, `forgotten` what was left out because its prompt
-    shows a memory that the owner has forgotten since, `contradicting` pairs that say the opposite of each other.
+    `unpaired` counts feedback left out for want of a rejected answer, `disliked` for want of a chosen one, `forgotten`
+    what was left out because its prompt shows a memory that the owner has forgotten since, `contradicting` what says
+    the opposite of each other.
     """
 
     train: tuple[Preference, ...]
     gate: tuple[Preference, ...]
     digest: str
     unpaired: int = 0
+    disliked: int = 0
     forgotten: int = 0
     contradicting: int = 0
     memory_ids: tuple[str, ...] = ()
@@ -86,7 +89,7 @@ def plain(text: str) -> str:
 
 
 def read_preferences(session: Session, user_id: str, *, unpaired: bool = False, latest: int = 512) -> Preferences:
-    """The owner's latest feedback, oldest first; with `unpaired` also answers that were liked over no other."""
+    """The owner's latest feedback, oldest first; with `unpaired` also answers that were liked, or disliked, alone."""
     newest = (
         sa.select(Feedback, ChatMessage.conversation_id)
         .outerjoin(ChatMessage, Feedback.message_id == ChatMessage.id)
@@ -98,27 +101,34 @@ def read_preferences(session: Session, user_id: str, *, unpaired: bool = False, 
     pairs = [
         Preference(_messages(row), row.chosen, row.rejected, conversation_id, row.id)
         for row, conversation_id in rows
-        if row.rejected != row.chosen and (unpaired or row.rejected is not None)
+        if row.rejected != row.chosen and (unpaired or None not in (row.rejected, row.chosen))
     ]
+    disliked = sum(row.chosen is None and row.rejected is not None and not unpaired for row, _ in rows)
     kept = _still_remembered(session, user_id, pairs)
-    found = split(kept, unpaired=len(rows) - len(pairs), forgotten=len(pairs) - len(kept))
-    return replace(found, memory_ids=tuple(_memories_shown(session, user_id, [*found.train, *found.gate])))
+    found = split(kept, unpaired=len(rows) - len(pairs) - disliked, forgotten=len(pairs) - len(kept))
+    shown = _memories_shown(session, user_id, [*found.train, *found.gate])
+    return replace(found, disliked=disliked, memory_ids=tuple(shown))
 
 
 def split(pairs: Sequence[Preference], *, unpaired: int = 0, forgotten: int = 0) -> Preferences:
     """Divide pairs, oldest first, between training and gate.
 
-    Equal questions with equal chosen answers are one pair, the oldest. A pair whose conversation lies on the other side
-    than its question did at first is left out.
+    Equal questions with equal chosen answers are one pair, the oldest; a dislike of what a pair rejects says no more
+    than the pair. A pair whose conversation lies on the other side than its question did at first is left out.
     """
     consistent = _consistent(pairs)
     sides: dict[str, bool] = {}
     for pair in consistent:
         sides.setdefault(pair.question, pair.for_gate)
-    unique: dict[tuple[str, str], Preference] = {}
-    for pair in sorted(consistent, key=lambda one: one.rejected is None):  # a pair says more than that it was liked
-        if sides[pair.question] == pair.for_gate:
-            unique.setdefault((pair.question, pair.chosen), pair)
+    unique: dict[tuple[str, str | None, str | None], Preference] = {}
+    rejected = {(pair.question, pair.rejected) for pair in consistent if pair.chosen is not None}
+    for pair in sorted(
+        consistent, key=lambda one: None in (one.chosen, one.rejected)
+    ):  # a pair says more than that its answer was liked
+        told = pair.chosen is not None or (pair.question, pair.rejected) not in rejected
+        if told and sides[pair.question] == pair.for_gate:
+            other = pair.rejected if pair.chosen is None else None
+            unique.setdefault((pair.question, pair.chosen, other), pair)
     content = [[[(m.role, m.content) for m in p.messages], p.chosen, p.rejected] for p in unique.values()]
     return Preferences(
         train=tuple(pair for pair in unique.values() if not pair.for_gate),
