@@ -32,7 +32,10 @@ from training.tasks.environments import ENVIRONMENTS
 
 FAMILY = "order"
 FOLLOWING, FIXED = "following", "fixed"
-STEPS, PER_LEVEL, ROOM = 60, 50, 16
+PER_LEVEL, ROOM = 50, 16
+STEPS = 60
+PRACTICE = {"name": FAMILY, "reward": "blind", "steps": STEPS, "resample": 1, "gate_items": 400}
+"""Groups without spread are sampled again: where half is right, an agent that has become sure has many of them."""
 NEAR_HALF = (0.35, 0.65)
 
 
@@ -42,6 +45,7 @@ class Cycle:
     levels afterwards."""
 
     decision: str
+    reasons: tuple[str, ...]
     difficulty: float | None
     success: float | None
     accuracy: float
@@ -91,8 +95,7 @@ def _practise(given: tuple[str, int, int]) -> Agent:
         before = _accuracy(here, held)
         difficulty: int | None = None
         for number in range(cycles):
-            practice = {"name": FAMILY, "reward": "blind", "steps": STEPS, "difficulty": difficulty}
-            practice = {name: value for name, value in practice.items() if value is not None}
+            practice = PRACTICE | ({} if difficulty is None else {"difficulty": difficulty})
             payload = {"stages": ["environment"], "seed": seed * 100 + number, "environment": practice}
             [stage] = here.improve(payload)[0]["stages"]
             steps = here.last_steps()
@@ -106,6 +109,7 @@ def _cycle(stage: dict[str, Any], steps: Sequence[dict[str, Any]], accuracy: flo
     success = [step["reward_blind"] for step in steps if step["reward_blind"] is not None]
     return Cycle(
         stage["decision"],
+        tuple(stage["reasons"]),
         fmean(step["difficulty"] for step in steps) if steps else None,
         fmean(success) if success else None,
         accuracy,
@@ -120,10 +124,8 @@ def _print(agent: Agent) -> None:
     print(f"\n{agent.kind}, seed {agent.seed}: {agent.before:.3f} of all levels right before")
     for number, cycle in enumerate(agent.cycles, start=1):
         difficulty, success = (shown(value) for value in (cycle.difficulty, cycle.success))
-        print(
-            f"  job {number}: level {difficulty}, right {success}, {cycle.decision:9} -> {cycle.accuracy:.3f}",
-            flush=True,
-        )
+        told = f"  job {number}: level {difficulty}, right {success}, {cycle.decision:9} -> {cycle.accuracy:.3f}"
+        print(told, *([] if cycle.decision == "published" else cycle.reasons), sep="  ", flush=True)
 
 
 def _page(agents: Sequence[Agent]) -> str:

@@ -416,6 +416,13 @@ def test_practice_records_every_rollout_with_every_score(nursery_place: Workplac
     assert {"answer length", "no refusals", "variety of answers", "other tasks", "recall"} <= set(checks)
 
 
+def test_a_model_that_gives_no_verdicts_is_not_made_a_judge_and_hears_why(nursery_place: Workplace) -> None:
+    practice = {**PRACTICE["environment"], "name": "judge:order", "difficulty": 1}  # type: ignore[dict-item]
+    result = nursery_place.improve(PRACTICE | {"environment": practice})
+    assert result["decision"] == "skipped"
+    assert result["reasons"] == ["judge:order: 0% of direct answers are rewarded (n=32); groups would not differ"]
+
+
 def test_a_reward_that_learns_along_has_a_slot_of_its_own(nursery_place: Workplace) -> None:
     practice = {**PRACTICE["environment"], "reward": "prime"}  # type: ignore[dict-item]
     nursery_place.improve(PRACTICE | {"environment": practice})

@@ -33,7 +33,7 @@ class Levels:
 
     def start(self) -> float | str:
         """The difficulty at which half of the direct answers are rewarded, or as near as can be practised; or why
-        nothing can."""
+        nothing can. What cannot be practised because it is too easy is passed over."""
         below: int | None = None
         why = ""
         for level in self.all:
@@ -42,8 +42,10 @@ class Levels:
                 return float(level) if below is None else self._crossing(below, level)
             if obstacle is None:
                 below = level
-            elif not self._mastered(level):
-                return obstacle if below is None else float(below)
+            elif below is not None:
+                return float(below)
+            elif (self._share(level) or 0.0) <= TARGET:
+                return obstacle
             why = obstacle or why
         return why if below is None else float(below)
 
@@ -72,10 +74,6 @@ class Levels:
         if share is not None and not _LEARNABLE[0] <= share <= _LEARNABLE[1]:
             return f"{name}: {share:.0%} of direct answers are rewarded (n={gap.n}); groups would not differ"
         return None
-
-    def _mastered(self, level: int) -> bool:
-        """Whether it is too easy, so that a harder one may still be practised."""
-        return (self._share(level) or 0.0) > _LEARNABLE[1]
 
     def _share(self, level: int) -> float | None:
         """The share of direct answers that are rewarded."""
