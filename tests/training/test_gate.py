@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from training import gate
-from training.diversity import Distinct, distinct_2
+from training.diversity import Distinct, distinct_2, equally_long
 from training.monitors import Monitors
 from training.optim import Update
 from training.signs import Signs
@@ -67,6 +67,11 @@ def test_distinct_2_counts_pairs_of_words_over_all_texts() -> None:
     assert distinct_2([]).share is None
 
 
+def test_answers_are_compared_at_equal_lengths() -> None:
+    assert equally_long(["a  b c", "d"], ["x y", "z z"]) == [["a b", "d"], ["x y", "z"]]
+    assert equally_long(["a b", "c d"], ["e f", "g h"], ["i", "j k"]) == [["a", "c d"], ["e", "g h"], ["i", "j k"]]
+
+
 def test_answers_that_become_all_alike_are_refused() -> None:
     before = distinct_2([f"{place} and {place}" for place in range(20)])
     same = distinct_2(["as I said"] * 20)
@@ -114,6 +119,8 @@ KNOWS_NOT, FLATTERS = "I do not know.", "Great question! It is four."
         (TALK, [FLATTERS, f"{FLATTERS} Or five.", *TALK[2:]], [FLATTERS] * 4, set()),
         (TALK * 9, ["it is four"] * 36, [None] * 36, {"variety of answers"}),
         (TALK * 9, ["it is four"] * 36, ["just four"] * 36, set()),
+        (["Ada", "Kai"] * 18, ["Ada :)", "Kai :)"] * 18, [None] * 36, set()),
+        (["Ada is", *["Ada"] * 35], ["Ada is", *["Kai :)"] * 35], ["Ada"] * 36, set()),
     ],
 )
 def test_a_candidates_manner_is_what_it_was_or_what_is_wanted(

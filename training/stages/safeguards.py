@@ -14,7 +14,7 @@ from statistics import fmean
 from agents import prompts
 from agents.messages import SamplingParams
 from training import gate
-from training.diversity import distinct_2
+from training.diversity import distinct_2, equally_long
 from training.gate import Check
 from training.grpo import GrpoRecipe, Step, per_rollout
 from training.rewards.base import Reward, groups, score
@@ -109,11 +109,12 @@ def manner_checks(before: Sequence[str], after: Sequence[str], wanted: Sequence[
         return [[may or not wrong(text) for may, text in zip(allowed, texts, strict=True)] for texts in (before, after)]
 
     known = [text for text in wanted if text is not None]
-    asked_for = distinct_2(known).share if len(known) == len(wanted) else None
+    cut = equally_long(before, after, *([known] if len(known) == len(wanted) else []))
+    early, late, *asked_for = map(distinct_2, cut)
     return [
         gate.kept("no refusals", *free(refuses), tolerance=_RATE_TOLERANCE),
         gate.kept("no playing to a judge", *free(breaks_rules), tolerance=_RATE_TOLERANCE),
-        gate.varied("variety of answers", distinct_2(before), distinct_2(after), wanted=asked_for),
+        gate.varied("variety of answers", early, late, wanted=asked_for[0].share if asked_for else None),
     ]
 
 
