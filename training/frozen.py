@@ -21,7 +21,7 @@ from personal_data.settings import Settings
 from training import journal, prolonged
 from training.grpo import GrpoRecipe
 from training.ledger import Lease
-from training.plan import EnvironmentPlan, Plan
+from training.plan import OF_FAMILIES, EnvironmentPlan, Plan
 from training.preference import PreferenceRecipe
 from training.prolonged import Course
 from training.signs import TRUTH
@@ -181,5 +181,7 @@ def practice_of(plan: Plan, stage: str) -> TextsRecipe | PreferenceRecipe | Grpo
 def recipe_of(plan: Plan, stage: str, model: str) -> dict[str, Any]:
     """The settings of a stage as they are recorded."""
     found = settings_of(plan, stage)
-    taught_by = {"reward": TRUTH} if isinstance(found, GrpoRecipe) else {}
-    return dataclasses.asdict(found) | taught_by | {"seed": plan.seed, "model": model}
+    told = dataclasses.asdict(found)
+    if isinstance(found, GrpoRecipe):
+        told = {name: value for name, value in told.items() if name not in OF_FAMILIES} | {"reward": TRUTH}
+    return told | {"seed": plan.seed, "model": model}

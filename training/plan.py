@@ -36,7 +36,7 @@ _NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "debates": _OF_PRACTICE,
     "environment": _OF_PRACTICE,
 }
-_OF_FAMILIES = frozenset({"gap_items", "gate_items", "prolonged"})
+OF_FAMILIES = frozenset({"gap_items", "gate_items", "prolonged"})
 """Settings of practice that mean nothing where the tasks are the owner's own: there are as many as there are."""
 _LIMITS: Mapping[str, tuple[float, float]] = {
     "steps": (1, 1000),
@@ -156,7 +156,7 @@ def _with_settings(recipe: _Recipe, settings: Mapping[str, Any], where: str) -> 
     named = _NAMES.get(where, {})
     kinds = {known.name: type(getattr(recipe, known.name)) for known in dataclasses.fields(recipe)}
     if where in ("memories", "debates"):
-        kinds = {name: kind for name, kind in kinds.items() if name not in _OF_FAMILIES}
+        kinds = {name: kind for name, kind in kinds.items() if name not in OF_FAMILIES}
     _known(where, settings, [name for name in kinds if name in _LIMITS or name in named or kinds[name] is bool])
     for name, value in settings.items():
         if name in named:
