@@ -242,9 +242,8 @@ def _add_plan(command: argparse.ArgumentParser) -> None:
 
 def _add_learning(commands: Commands) -> None:
     improve = _command(commands, "improve", "learning:improve", "improve your agent in the background")
-    improve.add_argument(
-        "--stage", action="append", choices=("texts", "preferences", "environment"), help="only this stage"
-    )
+    stages = ("texts", "preferences", "memories", "debates", "environment")
+    improve.add_argument("--stage", action="append", choices=stages, help="only this stage; may be given again")
     improve.add_argument("--environment", metavar="NAME", help="what to practise")
     improve.add_argument("--difficulty", type=int)
     improve.add_argument("--reward", metavar="NAME", help="who says what is right (blind); a wrong name lists them all")

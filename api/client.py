@@ -373,7 +373,7 @@ class Client:
     # Improvement
 
     def improve(self, *, request_id: str | None = None, **recipe: Any) -> Json:
-        """Start an improvement; `recipe` is `stages`, `texts`, `preferences`, `environment`, `seed`."""
+        """Start an improvement; `recipe` is `stages`, `seed`, and each stage's settings by its name."""
         return self._post("/api/improvements", _given(**recipe), request_id=request_id)
 
     def improvement(self, job_id: str) -> Json:

@@ -154,34 +154,42 @@ class Eraser:
         """One transaction: rows, what follows from them for adapters and jobs, and the marks of what went."""
         with self._database.session() as session:
             erased = erase(session)
+            learners = set(erased.debaters)
             if owner.agent_id and (erased.feedback_ids or erased.memory_ids):
-                self._retire(session, erasure, owner, erased)
+                learners.add(owner.agent_id)
+            for agent_id in sorted(learners):
+                self._retire(session, erasure, agent_id, erased)
             note(session, erasure.id, erased)
 
-    def _retire(self, session: Session, erasure: Erasure, owner: Owner, erased: Erased) -> None:
-        """Take back what was learned from it, stop what is learning from it, and let it be learned anew without it."""
-        agent = session.get_one(Agent, owner.agent_id)
-        live = agent.live_version_id
-        retired = retire(
-            session,
-            owner.agent_id,
-            feedback_ids=erased.feedback_ids,
-            memory_ids=erased.memory_ids,
-            since=erased.since,
-        )
-        erased.removed["adapter versions"] += len(retired)
-        running = select(Job).where(Job.kind == _IMPROVE, Job.user_id == owner.user_id, Job.state == "leased")
-        stopped = [ledger.cancel(session, job.id) for job in session.scalars(running) if not job.cancel_requested]
-        erased.removed["running jobs"] += len(stopped)
+    def _retire(self, session: Session, erasure: Erasure, agent_id: str, erased: Erased) -> None:
+        """Take back what was learned from it, stop what is learning from it, and let it be learned anew without it.
+
+        A debate is learned from by all who were heard in it: what another person's agent made of it goes too.
+        """
+        agent = session.get(Agent, agent_id)
+        if agent is None:
+            return
+        live, is_own = agent.live_version_id, agent.user_id == erasure.user_id
+        gone = {"feedback": erased.feedback_ids, "memories": erased.memory_ids, "debates": erased.debate_ids}
+        retired = retire(session, agent_id, gone=gone, since=erased.since if is_own else now())
+        running = select(Job).where(Job.kind == _IMPROVE, Job.subject_id == agent_id, Job.state == "leased")
+        stopped = [
+            ledger.cancel(session, job.id)
+            for job in session.scalars(running)
+            if not job.cancel_requested and (is_own or "debates" in (job.payload.get("stages") or ()))
+        ]
+        whose = "" if is_own else "others' "
+        erased.removed[f"{whose}adapter versions"] += len(retired)
+        erased.removed[f"{whose}running jobs"] += len(stopped)
         lost = [session.get_one(Job, version.job_id) for version in retired if version.id == live] + stopped
         model = self._settings.models.get(agent.model)
         if lost and model is not None and model.trainable:
             ledger.enqueue(
                 session,
                 kind=_IMPROVE,
-                user_id=owner.user_id,
-                subject_id=owner.agent_id,
-                idempotency_key=f"{_IMPROVE}:{erasure.id}",
+                user_id=agent.user_id,
+                subject_id=agent_id,
+                idempotency_key=f"{_IMPROVE}:{erasure.id}{'' if is_own else f':{agent_id}'}",
                 payload=dict(lost[0].payload),
             )
 

@@ -463,14 +463,17 @@ class OutcomeIn(In):
     answer: LongText
 
 
+Stage = Literal["texts", "preferences", "memories", "debates", "environment"]
+
+
 class ImproveIn(In):
     """What an improvement should do; everything left out is the default recipe's business."""
 
-    stages: (
-        Annotated[list[Literal["texts", "preferences", "environment"]], Field(min_length=1, max_length=3)] | None
-    ) = None
+    stages: Annotated[list[Stage], Field(min_length=1, max_length=5)] | None = None
     texts: dict[str, JsonValue] | None = None
     preferences: dict[str, JsonValue] | None = None
+    memories: dict[str, JsonValue] | None = None
+    debates: dict[str, JsonValue] | None = None
     environment: dict[str, JsonValue] | None = None
     evaluation: dict[str, JsonValue] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None

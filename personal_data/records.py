@@ -493,13 +493,13 @@ class TrainingRun(Record):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     token: Mapped[int] = mapped_column(BigInteger)
     stage: Mapped[str] = mapped_column(String(32))
-    """texts, preferences or environment."""
+    """texts, preferences, memories, debates or environment."""
     agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"), index=True)
     parent_version_id: Mapped[str | None] = mapped_column(String(40))
     recipe: Mapped[dict[str, Any]]
     data_sha256: Mapped[str | None] = mapped_column(String(64))
     made_from: Mapped[dict[str, Any] | None]
-    """Ids of what it learned from, {feedback: [...], memories: [...]}; None: not written down, so anything of then."""
+    """Ids of what it learned from: feedback, memories, debates; None: not written down, so anything of then."""
     steps: Mapped[list[Any]] = mapped_column(default=list)
     """One dict per optimiser step: loss, reward, kl, entropy, length, gradient norm."""
     gate: Mapped[dict[str, Any] | None]

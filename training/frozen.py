@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,16 @@ from personal_data.errors import InvalidInput, NotFound
 from personal_data.records import AdapterVersion, Agent
 from personal_data.settings import Settings
 from training import journal, prolonged
+from training.grpo import GrpoRecipe
 from training.ledger import Lease
-from training.plan import EnvironmentPlan, Plan
+from training.plan import OF_FAMILIES, EnvironmentPlan, Plan
 from training.preference import PreferenceRecipe
 from training.prolonged import Course
+from training.signs import TRUTH
 from training.supervised import TextsRecipe
+from training.tasks.debates import DebateTasks, debate_tasks
 from training.tasks.interactions import Preferences, read_preferences
+from training.tasks.memories import OwnTexts, read_own_texts
 from training.tasks.texts import Texts, read_texts
 
 
@@ -38,6 +43,9 @@ class Frozen:
     next_number: int
     preferences: Preferences
     texts: Texts
+    own: OwnTexts
+    """What may be asked about."""
+    debates: DebateTasks
     known: dict[str, str]
     """Stages whose data need not be learned again, and why."""
     course: Course | None
@@ -50,16 +58,34 @@ class Frozen:
         if stage == "environment":
             recipe = recipe_of(plan, stage, self.model)
             return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
-        return self.texts.digest if stage == "texts" else self.preferences.digest
+        return self.data[stage].digest
 
-    def made_from(self, plan: Plan, stage: str) -> dict[str, list[str]]:
-        """What a stage learns from, by id; practice does where accepted answers are replayed or what is rewarded."""
+    @property
+    def data(self) -> dict[str, Texts | Preferences | OwnTexts | DebateTasks]:
+        """What each stage learns from that learns from what is its owner's."""
+        return {
+            "texts": self.texts,
+            "preferences": self.preferences,
+            "memories": self.own,
+            "debates": self.debates,
+        }
+
+    def made_from(self, plan: Plan, stage: str, asked_about: Sequence[str] | None = None) -> dict[str, list[str]]:
+        """What a stage learns from, by id; practice does where accepted answers are replayed or what is rewarded.
+
+        Args:
+            asked_about: the memories that questions were made of, once that is known; before, any may be.
+        """
         if stage == "texts":
             return self.texts.made_from
-        practice = plan.environment
-        if stage == "preferences" or practice.recipe.ptx or practice.reward == "human_feedback":
-            return self.preferences.made_from
-        return {}
+        found = self.preferences.made_from if _minds_preferences(plan, stage) else {}
+        if stage == "memories":
+            asked = [one.id for one in self.own.texts] if asked_about is None else asked_about
+            return found | {"memories": sorted({*found.get("memories", ()), *asked})}
+        if stage == "debates":
+            debated = self.debates.made_from
+            return found | debated | {"memories": sorted({*found.get("memories", ()), *debated["memories"]})}
+        return found
 
 
 def freeze(settings: Settings, session: Session, lease: Lease, plan: Plan) -> Frozen:
@@ -79,6 +105,9 @@ def freeze(settings: Settings, session: Session, lease: Lease, plan: Plan) -> Fr
     highest = session.scalar(sa.select(sa.func.max(AdapterVersion.number)).filter_by(agent_id=agent.id))
     preferences = read_preferences(session, agent.user_id, unpaired=plan.preferences.loss == "kto")
     texts = read_texts(session, agent.user_id) if "texts" in plan.stages else Texts()
+    own = read_own_texts(session, agent.user_id) if "memories" in plan.stages else OwnTexts()
+    debates = debate_tasks(session, agent.user_id) if "debates" in plan.stages else DebateTasks()
+    digests = {"texts": texts.digest, "preferences": preferences.digest, "memories": own.digest}
     course = _course(session, agent, plan, live)
     held_to = None if course is None or live is None or course.reference == live.id else course.reference
     return Frozen(
@@ -89,7 +118,9 @@ def freeze(settings: Settings, session: Session, lease: Lease, plan: Plan) -> Fr
         next_number=(highest or 0) + 1,
         preferences=preferences,
         texts=texts,
-        known=_known(session, agent, plan, live, {"texts": texts.digest, "preferences": preferences.digest}),
+        own=own,
+        debates=debates,
+        known=_known(session, agent, plan, live, digests | {"debates": debates.digest}),
         course=course,
         anchor=session.get(AdapterVersion, held_to) if held_to else None,
     )
@@ -122,13 +153,35 @@ def _known(
     return {stage: why for stage, why in told.items() if why is not None}
 
 
-def settings_of(plan: Plan, stage: str) -> TextsRecipe | PreferenceRecipe | EnvironmentPlan:
+def _minds_preferences(plan: Plan, stage: str) -> bool:
+    if stage == "environment" and plan.environment.reward == "human_feedback":
+        return True
+    recipe = practice_of(plan, stage)
+    return not isinstance(recipe, GrpoRecipe) or recipe.ptx > 0
+
+
+def settings_of(plan: Plan, stage: str) -> TextsRecipe | PreferenceRecipe | GrpoRecipe | EnvironmentPlan:
     """What the plan says of a stage."""
-    if stage == "texts":
-        return plan.texts
-    return plan.preferences if stage == "preferences" else plan.environment
+    found: dict[str, TextsRecipe | PreferenceRecipe | GrpoRecipe | EnvironmentPlan] = {
+        "texts": plan.texts,
+        "preferences": plan.preferences,
+        "memories": plan.memories,
+        "debates": plan.debates,
+        "environment": plan.environment,
+    }
+    return found[stage]
+
+
+def practice_of(plan: Plan, stage: str) -> TextsRecipe | PreferenceRecipe | GrpoRecipe:
+    """How a stage trains, whatever it trains on."""
+    found = settings_of(plan, stage)
+    return found.recipe if isinstance(found, EnvironmentPlan) else found
 
 
 def recipe_of(plan: Plan, stage: str, model: str) -> dict[str, Any]:
     """The settings of a stage as they are recorded."""
-    return dataclasses.asdict(settings_of(plan, stage)) | {"seed": plan.seed, "model": model}
+    found = settings_of(plan, stage)
+    told = dataclasses.asdict(found)
+    if isinstance(found, GrpoRecipe):
+        told = {name: value for name, value in told.items() if name not in OF_FAMILIES} | {"reward": TRUTH}
+    return told | {"seed": plan.seed, "model": model}

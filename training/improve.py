@@ -1,7 +1,7 @@
 """The door of the learning room: one improvement of one agent, from a leased job to a published adapter or a refusal.
 
-    read the plan → freeze the data → load base and live adapter → each stage of texts, preferences, environment: train
-    → gate → publish at most one version
+    read the plan → freeze the data → load base and live adapter → each stage of texts, preferences, memories, debates,
+    environment: train → gate → publish at most one version
 
 Each stage starts from the last candidate that passed. Publishing is: adapter folder on disk (named by the lease's
 token), then one SQL transaction that checks the lease, records the version, moves the agent's pointer, writes the
@@ -28,19 +28,19 @@ from personal_data.errors import BackendError, Conflict
 from personal_data.records import AdapterVersion, new_id
 from personal_data.settings import Settings
 from training import journal, ledger
-from training.frozen import Frozen, freeze, recipe_of, settings_of
+from training.frozen import Frozen, freeze, practice_of, recipe_of
 from training.journal import Decision, Journal
 from training.ledger import Lease
 from training.packing import SharedPromptPolicy
-from training.plan import EnvironmentPlan, Plan, read_plan
-from training.preference import PreferenceRecipe, encode_completion, encode_disliked, encode_liked, encode_pairs
+from training.plan import STAGES, Plan, read_plan
+from training.preference import encode_completion, encode_disliked, encode_liked, encode_pairs
 from training.rewards.prepare import BARE
 from training.rewards.registry import LEARNING, REWARDS, Makers
 from training.rollouts import TokenPair
-from training.stages import environment, preferences, texts
+from training.stages import debates, environment, memories, preferences, texts
 from training.stages.bench import ANCHOR, INCUMBENT, POLICY, PROCESS, SLOTS, START, Bench, StageResult, Tell
 from training.suite import make_suite
-from training.supervised import TextsRecipe, pack
+from training.supervised import pack
 from training.tasks.texts import Talk
 
 Progress = Callable[[str, int, int, str], None]
@@ -98,7 +98,7 @@ def _open(
     base = load_base(frozen.base)
     store = AdapterStore(settings.adapters_dir)
     live, anchor = (_adapter(store, version, base) for version in (frozen.live, frozen.anchor))
-    ranks = [plan.texts.rank, plan.preferences.rank, plan.environment.recipe.rank]
+    ranks = [practice_of(plan, stage).rank for stage in STAGES]
     ranks += [adapter.rank for adapter in (live, anchor) if adapter is not None]
     slots = ANCHOR + 1 if anchor is not None else SLOTS + _learns_along(plan)
     stack = AdapterStack(base, slots=slots, rank=max(ranks))
@@ -137,12 +137,13 @@ def _bench(plan: Plan, frozen: Frozen, base: Base, stack: AdapterStack, rewards:
         train_texts=blocks(own.train),
         gate_texts=[blocks([talk]) for talk in own.gate],
         reference=_reference(frozen),
+        room=lambda messages: base.max_positions - len(base.encode(messages)),
         rewards=rewards,
     )
 
 
 def _reference(frozen: Frozen) -> int:
-    """The slot that reinforcement learning is held to: what the stage starts from, but for prolonged learning."""
+    """The slot that practice of a family is held to: what the stage starts from, but for prolonged learning."""
     if frozen.course is None:
         return INCUMBENT
     if frozen.course.reference is None:
@@ -181,15 +182,17 @@ def _run_stage(cycle: _Cycle, stage: str) -> None:
 def _train(cycle: _Cycle, stage: str, run: Journal, tell: Tell) -> StageResult:
     """A candidate whose logits are not finite any more has diverged: that is the candidate's fault, not the job's."""
     plan, bench, frozen = cycle.plan, cycle.bench, cycle.frozen
-    recipe = settings_of(plan, stage)
-    practice = recipe.recipe if isinstance(recipe, EnvironmentPlan) else recipe
-    _prepare_policy(cycle, rank=practice.rank, alpha=practice.alpha)
+    recipe = practice_of(plan, stage)
+    _prepare_policy(cycle, rank=recipe.rank, alpha=recipe.alpha)
+    stages: dict[str, Callable[[], StageResult]] = {
+        "texts": lambda: texts.run(bench, frozen.texts, plan.texts, run, tell),
+        "preferences": lambda: preferences.run(bench, frozen.preferences, plan.preferences, run, tell),
+        "memories": lambda: memories.run(bench, frozen.own, plan.memories, run, tell),
+        "debates": lambda: debates.run(bench, frozen.debates, plan.debates, run, tell),
+        "environment": lambda: environment.run(bench, plan.environment, run, tell),
+    }
     try:
-        if isinstance(recipe, TextsRecipe):
-            return texts.run(bench, frozen.texts, recipe, run, tell)
-        if isinstance(recipe, PreferenceRecipe):
-            return preferences.run(bench, frozen.preferences, recipe, run, tell)
-        return environment.run(bench, recipe, run, tell)
+        return stages[stage]()
     except BackendError as error:
         return StageResult("refused", (f"training broke: {error}",))
 
@@ -234,8 +237,9 @@ def _close(store: AdapterStore, cycle: _Cycle) -> dict[str, Any]:
             "version": {"id": live.id, "number": live.number} if live else None,
             "stages": told,
         }
-        for (_, run, _), stage in zip(cycle.ended, told, strict=True):
-            run.decide(session, stage["decision"], stage["reasons"], stage["gate"])
+        for (name, run, ended), stage in zip(cycle.ended, told, strict=True):
+            made_from = cycle.frozen.made_from(cycle.plan, name, ended.asked_about)
+            run.decide(session, stage["decision"], stage["reasons"], stage["gate"], made_from)
         ledger.finish(session, cycle.lease, result)
     return result
 

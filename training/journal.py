@@ -107,10 +107,17 @@ class Journal:
         )
 
     def decide(
-        self, session: Session, decision: Decision, reasons: Sequence[str], gate: Mapping[str, Any] | None
+        self,
+        session: Session,
+        decision: Decision,
+        reasons: Sequence[str],
+        gate: Mapping[str, Any] | None,
+        made_from: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write the decision with its reasons and measurements."""
+        """Write the decision with its reasons and measurements, and what it was made from where that is known better
+        than at first."""
         values = {"decision": decision, "reasons": list(reasons), "gate": gate and dict(gate), "finished_at": now()}
+        values |= {} if made_from is None else {"made_from": dict(made_from)}
         session.execute(sa.update(TrainingRun).where(TrainingRun.id == self.run_id).values(**values))
         self._store_rulings(session, None)
 

@@ -1,8 +1,10 @@
 """What an improvement job asks for, read from its payload and checked before anything is loaded.
 
-    {"stages": ["texts", "preferences", "environment"], "seed": 7,
+    {"stages": ["texts", "preferences", "memories", "debates", "environment"], "seed": 7,
      "texts": {"epochs": 4},
      "preferences": {"loss": "kto", "epochs": 6},
+     "memories": {"steps": 40},
+     "debates": {"max_tokens": 160},
      "environment": {"name": "order", "difficulty": 2, "reward": "blind", "steps": 160},
      "evaluation": {"per_family": 16, "recall": 96}}
 
@@ -25,12 +27,17 @@ from training.rewards.registry import REWARDS
 from training.supervised import TextsRecipe
 from training.tasks import families
 
-STAGES = ("texts", "preferences", "environment")
+STAGES = ("texts", "preferences", "memories", "debates", "environment")
 _BY_DEFAULT = ("preferences", "environment")
+_OF_PRACTICE: Mapping[str, Sequence[str]] = {"loss": tuple(POLICY_LOSSES), "level": LEVELS, "scale": SCALES}
 _NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "preferences": {"loss": tuple(LOSSES)},
-    "environment": {"loss": tuple(POLICY_LOSSES), "level": LEVELS, "scale": SCALES},
+    "memories": _OF_PRACTICE,
+    "debates": _OF_PRACTICE,
+    "environment": _OF_PRACTICE,
 }
+OF_FAMILIES = frozenset({"gap_items", "gate_items", "prolonged"})
+"""Settings of practice that mean nothing where the tasks are the owner's own: there are as many as there are."""
 _LIMITS: Mapping[str, tuple[float, float]] = {
     "steps": (1, 1000),
     "prompts": (1, 256),
@@ -61,6 +68,9 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     "recall": (1, 5000),
     "work_tokens": (8, 8192),
 }
+_OF_MEMORIES = GrpoRecipe(steps=24, prompts=16)
+_OF_DEBATES = GrpoRecipe(steps=24, prompts=8, max_tokens=160)
+"""Debated questions are asked as in a debate: with room for work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,8 @@ class Plan:
     seed: int
     texts: TextsRecipe
     preferences: PreferenceRecipe
+    memories: GrpoRecipe
+    debates: GrpoRecipe
     environment: EnvironmentPlan
     evaluation: EvaluationPlan
 
@@ -105,7 +117,7 @@ def read_plan(payload: Mapping[str, Any], *, job_id: str) -> Plan:
         InvalidInput: an unknown stage, family, difficulty, reward, loss or setting, or a value out of range.
     """
     payload = {name: value for name, value in payload.items() if value is not None}
-    _known("improvement", payload, ("stages", "seed", "texts", "preferences", "environment", "evaluation"))
+    _known("improvement", payload, ("stages", "seed", *STAGES, "evaluation"))
     seed = payload.get("seed", int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:4], "big"))
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise InvalidInput(f"seed must be a whole number within 0..{2**32 - 1}, not {seed!r}", param="seed")
@@ -114,6 +126,8 @@ def read_plan(payload: Mapping[str, Any], *, job_id: str) -> Plan:
         seed=seed,
         texts=_with_settings(TextsRecipe(), payload.get("texts", {}), "texts"),
         preferences=_with_settings(PreferenceRecipe(), payload.get("preferences", {}), "preferences"),
+        memories=_with_settings(_OF_MEMORIES, payload.get("memories", {}), "memories"),
+        debates=_with_settings(_OF_DEBATES, payload.get("debates", {}), "debates"),
         environment=_environment(payload.get("environment", {})),
         evaluation=_with_settings(EvaluationPlan(), payload.get("evaluation", {}), "evaluation"),
     )
@@ -141,6 +155,8 @@ def _environment(payload: Mapping[str, Any]) -> EnvironmentPlan:
 def _with_settings(recipe: _Recipe, settings: Mapping[str, Any], where: str) -> _Recipe:
     named = _NAMES.get(where, {})
     kinds = {known.name: type(getattr(recipe, known.name)) for known in dataclasses.fields(recipe)}
+    if where in ("memories", "debates"):
+        kinds = {name: kind for name, kind in kinds.items() if name not in OF_FAMILIES}
     _known(where, settings, [name for name in kinds if name in _LIMITS or name in named or kinds[name] is bool])
     for name, value in settings.items():
         if name in named:

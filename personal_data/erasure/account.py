@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, Text, delete, select
 from sqlalchemy.orm import Session
 
-from personal_data.erasure.rows import MARK, Erased, empty_position, strings
+from personal_data.erasure.rows import MARK, Erased, empty_position, name_debaters, strings
 from personal_data.portability.export import rows as owned_rows
 from personal_data.portability.tables import PARTS, Owner
 from personal_data.records import AdapterVersion, Agent, Debate, Job, Member, Memory, Position, Review, Society, User
@@ -35,6 +35,8 @@ def erase_belongings(session: Session, owner: Owner) -> Erased:
     for check in session.scalars(select(Review).where(Review.agent_id == owner.agent_id)):
         erased.took("reviews", [check.argument or "", check.answer or ""], check.created_at)
         check.argument, check.answer = MARK, None
+    erased.debate_ids.update(session.scalars(select(Debate.id).where(Debate.user_id == owner.user_id)))
+    name_debaters(session, erased)
     for part in reversed(PARTS):
         if part.name in _STAYS or not part.restored:
             continue

@@ -56,6 +56,10 @@ class Erased:
     vectors: list[bytes] = field(default_factory=list)
     memory_ids: set[str] = field(default_factory=set)
     feedback_ids: set[str] = field(default_factory=set)
+    debate_ids: set[str] = field(default_factory=set)
+    """Debates whose question or outcome went, or something of it."""
+    debaters: set[str] = field(default_factory=set)
+    """Agents that were heard there: any of them may have learned from it."""
     since: float = field(default_factory=now)
     """When the oldest of it came; nothing that was made before knew of it."""
 
@@ -133,8 +137,17 @@ def _follow(session: Session, owner: Owner, erased: Erased, passages: Sequence[s
     for record, columns, condition in _quoting(owner, debates):
         query = select(record).where(condition).execution_options(yield_per=500)
         for row in session.scalars(query):
-            erased.removed["quotes"] += quotes.cut(row, columns)
+            erased.removed["quotes"] += (cut := quotes.cut(row, columns))
+            if cut and isinstance(row, Debate):
+                erased.debate_ids.add(row.id)
     session.flush()
+    name_debaters(session, erased)
+
+
+def name_debaters(session: Session, erased: Erased) -> None:
+    """Write down who was heard in the debates that went, as long as their positions are there."""
+    heard = select(Position.agent_id).where(Position.debate_id.in_(erased.debate_ids))
+    erased.debaters.update(session.scalars(heard))
 
 
 def _empty_messages(session: Session, owner: Owner, erased: Erased, turns: set[str]) -> list[str]:

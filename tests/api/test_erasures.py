@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from agents.adapters import roll_back
+from agents.adapters import activate, roll_back
 from agents.conversations import FORGOTTEN, Conversations, NewTurn
 from api import keys
 from api.erasures import Eraser, begin
@@ -39,6 +39,7 @@ from personal_data.records import (
     Position,
     Record,
     Review,
+    Rollout,
     Society,
     TrainingRun,
     User,
@@ -46,7 +47,7 @@ from personal_data.records import (
 )
 from personal_data.records import Memory as MemoryRow
 from personal_data.settings import ModelSettings, Settings
-from tests.personal_data.owned import ANSWER, BENS, CANARY, DRAWN, LATER, TURN, furnish
+from tests.personal_data.owned import ANSWER, BASE, BENS, CANARY, DRAWN, LATER, TURN, furnish, small_adapter
 from training import ledger
 
 
@@ -180,6 +181,72 @@ def test_a_run_that_does_not_say_what_it_was_made_from_counts_as_made_from_it(ho
             run.made_from = None
     assert house.erase(memory=house.ids["canary"]).removed["adapter versions"] == 2
     assert house.rows(Agent, Agent.id == house.owned.agent)[0].live_version_id is None
+
+
+def learn_from_debate(house: House, debate_id: str) -> str:
+    """Ben's agent learns from a debate and answers with what came of it; the version's id."""
+    owned, token = house.owned, 7
+    question = house.rows(Debate, Debate.id == debate_id)[0].question
+    payload = {"stages": ["debates"]}
+    with house.database.session() as session:
+        job = Job(kind="improve", user_id=owned.ben, subject_id=owned.bens_agent, idempotency_key="bens", token=token)
+        job.state, job.payload = "done", payload
+        session.add(job)
+        session.flush()
+        run = TrainingRun(job_id=job.id, token=token, stage="debates", agent_id=owned.bens_agent, recipe={})
+        run.decision, run.gate, run.made_from = "published", {"samples": [question]}, {"debates": [debate_id]}
+        session.add(run)
+        session.flush()
+        job.result = {"reasons": ["better"], "stages": [{"run_id": run.id, "gate": run.gate, "reasons": ["better"]}]}
+        session.add(
+            Rollout(run_id=run.id, step=0, group=0, prompt=question, completion="7", rewards={}, finish_reason="stop")
+        )
+        session.flush()
+        job_id = job.id
+    path, sha256 = owned.store.publish(owned.bens_agent, 1, small_adapter(3), job_id=job_id, token=token)
+    version = AdapterVersion(agent_id=owned.bens_agent, number=1, job_id=job_id, token=token, model="m", path=path)
+    version.sha256, version.base_sha256 = sha256, BASE
+    with house.database.session() as session:
+        activate(session, version)
+        return version.id
+
+
+def test_what_another_ones_agent_learned_from_an_erased_debate_is_retired(house: House) -> None:
+    """The question was Ada's; Ben's agent was asked it, and has learned what turned out to be right."""
+    owned, debate_id = house.owned, house.ids["debate"]
+    question = house.rows(Debate, Debate.id == debate_id)[0].question
+    learn_from_debate(house, debate_id)
+    payload = {"stages": ["debates", "environment"]}
+    with house.database.session() as session:
+        asked = {"user_id": owned.ben, "subject_id": owned.bens_agent, "payload": payload}
+        ledger.enqueue(session, kind="improve", idempotency_key="running", **asked)
+    lease = ledger.claim(house.database, lease_s=1.0)
+    assert lease is not None
+    receipt = house.erase(everything=True)
+    assert receipt.removed["others' adapter versions"] == 1 == receipt.removed["others' running jobs"]
+    (version,) = house.rows(AdapterVersion, AdapterVersion.agent_id == owned.bens_agent)
+    assert version.retired_at is not None and not owned.store.path(version).exists()
+    assert house.rows(Agent, Agent.id == owned.bens_agent)[0].live_version_id is None
+    jobs = {job.idempotency_key: job for job in house.rows(Job, Job.user_id == owned.ben)}
+    assert jobs["running"].cancel_requested or jobs["running"].state == "cancelled"
+    again = jobs[f"improve:{receipt.id}:{owned.bens_agent}"]
+    assert (again.state, again.subject_id) == ("queued", owned.bens_agent)
+    assert question not in house.stored() and not house.holding(question)
+    assert receipt.residue == {}
+
+
+@pytest.mark.parametrize("quoted", [True, False])
+def test_a_debate_counts_as_erased_where_its_question_quotes_what_was(house: House, quoted: bool) -> None:
+    owned, debate_id = house.owned, house.ids["debate"]
+    if quoted:
+        with house.database.session() as session:
+            session.get_one(Debate, debate_id).question = f"Is it so? {CANARY}"
+    live = learn_from_debate(house, debate_id)
+    receipt = house.erase(memory=house.ids["canary"])
+    assert receipt.residue == {} and not house.holding(CANARY)
+    assert receipt.removed.get("others' adapter versions", 0) == quoted
+    left = house.rows(Agent, Agent.id == owned.bens_agent)[0].live_version_id
+    assert left == (None if quoted else live)
 
 
 def test_what_was_not_learned_from_it_stays_live(house: House) -> None:

@@ -164,6 +164,9 @@ def test_an_improvement_waits_for_a_worker_and_can_be_cancelled(ada: Person) -> 
     ada.client.cancel_improvement(second["id"])
     own = ada.client.improve(stages=["texts", "preferences"], texts={"epochs": 2}, preferences={"loss": "kto"})
     assert own["state"] == "queued"
+    ada.client.cancel_improvement(own["id"])
+    tasks = ada.client.improve(stages=["memories", "debates"], memories={"steps": 4}, debates={"max_tokens": 64})
+    assert tasks["state"] == "queued"
 
 
 def test_what_has_no_weights_cannot_be_improved(platform: Platform) -> None:

@@ -22,7 +22,7 @@ from tests.society.test_health import told
 from tests.society.test_protocol import QUESTION, debated, stages, villagers
 from tests.village import Script, Village, from_memory, says
 from training.rollouts import Task
-from training.tasks.debates import DebateTask, DebateTasks, credit, debate_tasks, split
+from training.tasks.debates import DEBATES, DebateTask, DebateTasks, credit, debate_tasks, split
 
 CONVINCED, UNFOUNDED = "new_evidence", "unfounded"
 
@@ -158,6 +158,9 @@ def test_a_task_is_the_question_as_it_was_asked_and_the_right_answer(village: Vi
         assert one.task.messages == (system(person.name), propose(QUESTION))
         assert list(one.task.messages) == village.model_of(person).prompts[0]
         assert (one.task.question, one.task.reference, one.credit) == (QUESTION, "7", value)
+        assert one.weight == 2 - value, "who was wrong is asked again more often"
+        assert one.task.item is not None
+        assert (DEBATES.is_right(one.task.item, "8"), DEBATES.is_right(one.task.item, "7.")) == (False, True)
         assert one.debate_id == debate_id
 
 

@@ -20,6 +20,7 @@ from training.rewards.truth import Truth
 from training.rollouts import Rollout, at_once_tasks
 from training.suite import task_is_right
 from training.tasks import families, gym
+from training.tasks.debates import DEBATES
 from training.tasks.environments import ENVIRONMENTS, Environment, Family
 from training.tasks.memories import MEMORIES
 
@@ -82,6 +83,7 @@ def test_families_are_found_by_name() -> None:
     assert families.environment("add") is ENVIRONMENTS["add"]
     assert families.checker("add") is ENVIRONMENTS["add"]
     assert families.checker("memories") is MEMORIES
+    assert families.checker("debates") is DEBATES
     for name in ("ad", "memories", "gym:", "gym:countdown", "chain_sum", "gym:gym:chain_sum"):
         with pytest.raises(InvalidInput, match=r"unknown environment .*known: add, .*gym:chain_sum"):
             families.environment(name)

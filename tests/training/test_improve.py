@@ -249,7 +249,7 @@ def test_where_thinking_longer_gains_nothing_it_skips_and_says_so(tiny_place: Wo
 @pytest.mark.parametrize(
     ("payload", "told"),
     [
-        ({"stages": ["sleep"]}, "known: texts, preferences, environment"),
+        ({"stages": ["sleep"]}, "known: texts, preferences, memories, debates, environment"),
         ({"preferences": {"loss": "ppo"}}, "unknown loss 'ppo'; known: dpo, ipo, kto"),
         ({"preferences": {"beta": 0}}, "preferences.beta must be within 0.001"),
         ({"preferences": {"label_smoothing": 0.6}}, "preferences.label_smoothing must be within 0.0..0.5"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor
 
+from agents.messages import Message
 from training import preference
 from training.gate import Check, Verdict, kept
 from training.monitors import Monitors
@@ -36,8 +38,8 @@ class Bench:
     `train_pairs` and `gate_pairs` are the owner's preferences on either side of the split, `train_liked` and
     `gate_liked` answers that they liked over no other, `train_disliked` and `gate_disliked` those that they disliked
     without naming a better one, where a loss learns from these. `train_texts` are blocks of the owner's own texts,
-    `gate_texts` those of each conversation that was held out. `reference` is the slot that reinforcement learning is
-    held to. `rewards` are how rewards are made.
+    `gate_texts` those of each conversation that was held out. `reference` is the slot that practice of a family is
+    held to. `room` tells how many tokens a prompt leaves for an answer. `rewards` are how rewards are made.
     """
 
     policy: TrainablePolicy
@@ -54,6 +56,7 @@ class Bench:
     train_texts: list[TokenPair] = field(default_factory=list)
     gate_texts: list[list[TokenPair]] = field(default_factory=list)
     reference: int = INCUMBENT
+    room: Callable[[Sequence[Message]], int] = lambda _messages: sys.maxsize
     rewards: Makers = field(default_factory=lambda: REWARDS)
 
 
@@ -65,6 +68,8 @@ class StageResult:
     reasons: tuple[str, ...]
     gate: Mapping[str, Any] | None = None
     measured: dict[str, Outcome] | None = None
+    asked_about: tuple[str, ...] | None = None
+    """The memories that questions were made of, where a stage chooses among those that it was given."""
 
 
 def judged(verdict: Verdict, measured: dict[str, Outcome] | None, more: Mapping[str, Any]) -> StageResult:

@@ -8,15 +8,12 @@ held-in items, the gate held-out ones, the same for incumbent and candidate.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any
 
 from training import gate
-from training.grpo import Grpo, Step
+from training.grpo import Step
 from training.journal import Journal
 from training.judge import BlindJudge, Hear
-from training.monitors import Monitors
 from training.optim import StackedAdamW
 from training.plan import EnvironmentPlan
 from training.rewards import human_feedback, registry
@@ -24,30 +21,15 @@ from training.rewards.base import Reward
 from training.rewards.judging import CachedJudge, FrozenJudge
 from training.rewards.prepare import Summarising
 from training.rewards.prime import ProcessModel
-from training.rollouts import Task
 from training.signs import TRUTH
-from training.stages import safeguards
-from training.stages.bench import (
-    INCUMBENT,
-    POLICY,
-    PROCESS,
-    START,
-    Bench,
-    StageResult,
-    Tell,
-    broken,
-    check_suite,
-    judged,
-    preferences_kept,
-)
+from training.stages import practice, safeguards
+from training.stages.bench import PROCESS, START, Bench, StageResult, Tell, judged
 from training.stages.levels import Levels
 from training.stages.safeguards import Teacher
-from training.suite import Outcome, measure_tasks
 from training.tasks import families
 from training.tasks.curriculum import Curriculum
 from training.tasks.environments import Environment
 
-_SHOWN = 3
 _TELLS_SUCCESS = frozenset({"truth", "blind"})
 """Rewards whose mean is the share of answers that are right, as far as anybody knows: these lead the difficulty."""
 
@@ -82,27 +64,19 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
     if unfit := [check for check in teacher.checks if not check.ok]:
         return judged(gate.decide(unfit[0], unfit[1:]), None, levels.record())
     journal.keep_rulings()
-    monitors = Monitors(kl_limit=recipe.kl_limit)
-    trainer = Grpo(
-        policy=bench.policy,
-        optimizer=StackedAdamW(bench.parameters, slots=[POLICY], lr=recipe.lr),
-        rewards=_rewards(bench, plan, teacher, sources),
-        recipe=recipe,
-        monitors=monitors,
-        slot=POLICY,
-        reference=bench.reference,
-        seed=bench.seed,
-        replay=[pair.chosen for pair in bench.train_pairs],
-    )
-    stopped = trainer.run(curriculum, on_step)
-    known = levels.record() | {"stopped_early": stopped, "difficulty": [start, curriculum.difficulty]}
-    if (reason := broken(bench, monitors, stopped)) is not None:
-        return StageResult("refused", (reason,), known)
+    rewards = _rewards(bench, plan, teacher, sources)
+    trained = practice.train(bench, curriculum, rewards, recipe, on_step, reference=bench.reference)
+    known = levels.record() | {"stopped_early": trained.stopped, "difficulty": [start, curriculum.difficulty]}
+    if trained.broken is not None:
+        return StageResult("refused", (trained.broken,), known)
     held = levels.held_out(curriculum.visited)
-    safety = safeguards.checks(bench, teacher, held, recent, recipe)
-    if (drift := monitors.drift) is not None:
-        safety.append(gate.near("KL to the start", drift, recipe.kl_limit))
-    return _gate(bench, plan, held, safety, known, lambda note: tell(total - 1, total, f"{plan.name}: {note}"))
+    safety = [*safeguards.checks(bench, teacher, held, recent, recipe), *trained.drift]
+
+    def report(note: str) -> None:
+        tell(total - 1, total, f"{plan.name}: {note}")
+
+    target = f"{plan.name}, answered at once"
+    return practice.gate_on(bench, target, held, recipe.max_tokens, safety, known, report)
 
 
 def _sources(
@@ -126,29 +100,3 @@ def _rewards(
     beside = {"shaping": plan.recipe.shaping} | ({} if plan.reward == TRUTH else {TRUTH: 0.0})
     others = [(registry.build(name, sources, bench.rewards), weight) for name, weight in beside.items()]
     return [(teacher.reward, teacher.weight), *others]
-
-
-def _gate(
-    bench: Bench,
-    plan: EnvironmentPlan,
-    held: Sequence[Task],
-    safety: Sequence[gate.Check],
-    known: dict[str, Any],
-    report: Callable[[str], None],
-) -> StageResult:
-    report("gate on held-out items")
-    room = plan.recipe.max_tokens
-    before, after = (measure_tasks(bench.policy, held, slot=slot, max_tokens=room) for slot in (INCUMBENT, POLICY))
-    measured, kept = check_suite(bench, report)
-    safety = [*safety, *safeguards.answer_checks(held, before, after), *kept]
-    if bench.gate_pairs:
-        safety.append(preferences_kept(bench))
-    verdict = gate.decide(gate.improved(f"{plan.name}, answered at once", before.right, after.right), safety)
-    return judged(verdict, measured, known | {"samples": _samples(held, before, after)})
-
-
-def _samples(held: Sequence[Task], before: Outcome, after: Outcome) -> list[dict[str, Any]]:
-    return [
-        {"prompt": task.question, "before": early, "after": late, "answer": task.item and task.item.answer}
-        for task, early, late in zip(held[:_SHOWN], before.texts, after.texts, strict=False)
-    ]

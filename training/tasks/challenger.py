@@ -28,7 +28,7 @@ LONGEST_ANSWER = 8
 """Words. The prompt asks for fewer: the answer is compared whole."""
 LONGEST_QUESTION = 300
 """Characters."""
-_WRITING = SamplingParams(max_tokens=160, temperature=0.0)
+WRITING = SamplingParams(max_tokens=160, temperature=0.0)
 _READING = SamplingParams(max_tokens=48, temperature=0.0)
 """Greedy: one text gets one question, in every cycle, on the same side of the split."""
 _FAULTS = 1
@@ -58,7 +58,7 @@ class ModelChallenger:
 
     def write(self, owner: str, texts: Sequence[str]) -> list[Challenge | None]:
         asked = [(prompts.challenge(owner, text),) for text in texts]
-        written = self.policy.sample(asked, 1, _WRITING, slot=self.slot)
+        written = self.policy.sample(asked, 1, WRITING, slot=self.slot)
         return [None if one.finish_reason == "length" else _read(one.text) for (one,) in written]
 
 

@@ -41,7 +41,10 @@ from society.finished import Finished, finished
 from society.rounds import BLIND
 from society.state import CLOSED
 from training.rollouts import Task
+from training.tasks.environments import Checker, Exact, Item
 from training.tasks.interactions import is_for_gate, plain
+
+DEBATES: Checker = Exact("debates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,13 @@ class DebateTask:
     credit: float
     debate_id: str
     memory_ids: tuple[str, ...] = ()
-    """The memories that the prompt shows."""
+    """The memories behind the agent's part, those that the prompt shows among them."""
+
+    @property
+    def weight(self) -> float:
+        """How often it is drawn beside others, 1 to 3: there is most to learn where the agent misled others or was
+        wrong, least where it was right against most of them."""
+        return 2 - self.credit
 
     @property
     def for_gate(self) -> bool:
@@ -69,11 +78,20 @@ class DebateTasks:
     remembers.
     """
 
-    train: tuple[DebateTask, ...]
-    gate: tuple[DebateTask, ...]
-    digest: str
+    train: tuple[DebateTask, ...] = ()
+    gate: tuple[DebateTask, ...] = ()
+    digest: str = ""
     forgotten: int = 0
     borrowed: int = 0
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Why how many debates teach nothing; only what occurred."""
+        counts = {
+            "a memory, the question or its outcome was taken back": self.forgotten,
+            "another member may have remembered the answer": self.borrowed,
+        }
+        return {why: count for why, count in counts.items() if count}
 
     @property
     def made_from(self) -> dict[str, list[str]]:
@@ -104,7 +122,7 @@ def debate_tasks(session: Session, user_id: str, *, latest: int = 512) -> Debate
             borrowed += 1
         else:
             worth = credit(debate, owner.id, part.verified, part.refuted)
-            tasks.append(DebateTask(part.task(owner.name, memories), worth, debate.id, part.shown))
+            tasks.append(DebateTask(part.task(owner.name, memories), worth, debate.id, tuple(sorted(part.behind))))
     return split(tasks, forgotten=forgotten, borrowed=borrowed)
 
 
@@ -179,7 +197,8 @@ class _Part:
     def task(self, owner: str, memories: Mapping[str, Memory]) -> Task:
         lines = [prompts.MemoryLine(memories[one].speaker, memories[one].text) for one in self.shown]
         messages = prompts.system(owner, lines), prompts.propose(self.question)
-        return Task(messages, self.question, reference=self.outcome)
+        item = Item(DEBATES.name, 1, self.question, self.outcome, "")
+        return Task(messages, self.question, item, self.outcome)
 
 
 def _debated(agent_id: str) -> ColumnElement[bool]:

@@ -125,6 +125,16 @@ def same_answer(item: Item, answer_text: str | None) -> bool | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Exact:
+    """Marks answers by `answer_key`, whole: an answer that lists everything is wrong."""
+
+    name: str
+
+    def is_right(self, item: Item, answer_text: str | None) -> bool | None:
+        return same_answer(item, answer_text)
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """An environment made of a function that returns (question, answer, work) for a difficulty."""
 

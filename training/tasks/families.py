@@ -1,5 +1,5 @@
-"""Families by name: those of `ENVIRONMENTS`, those of other libraries and pairs to judge behind a prefix, and the
-owner's own memories.
+"""Families by name: those of `ENVIRONMENTS`, those of other libraries and pairs to judge behind a prefix, and what
+is the owner's own: memories and debates.
 
 Doors: `environment`, whose items can be drawn, and `checker`, which marks an item of any family.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from personal_data.errors import InvalidInput
 from training.tasks import gym, judging
+from training.tasks.debates import DEBATES
 from training.tasks.environments import ENVIRONMENTS, Checker, Environment
 from training.tasks.memories import MEMORIES
 
@@ -37,4 +38,5 @@ def checker(name: str) -> Checker:
     Raises:
         InvalidInput, ConfigurationError: as `environment`.
     """
-    return MEMORIES if name == MEMORIES.name else environment(name)
+    own = {one.name: one for one in (MEMORIES, DEBATES)}
+    return own[name] if name in own else environment(name)

@@ -12,9 +12,11 @@ the time would flatter whoever comes after it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
 import sqlalchemy as sa
@@ -30,7 +32,7 @@ from personal_data.secrets import hold_back
 from personal_data.sensitive import kinds_of_memory
 from training.rollouts import Task, answer_of
 from training.tasks.challenger import NO_QUESTION, Challenge, Reader, Trial, alike, choose_challenger, fault
-from training.tasks.environments import Checker, Item, same_answer
+from training.tasks.environments import Checker, Exact, Item
 from training.tasks.interactions import is_for_gate
 
 FEWEST = 20
@@ -56,9 +58,15 @@ class OwnText:
 class OwnTexts:
     """An owner's texts, oldest first, and why how many others are not among them."""
 
-    owner: str
-    texts: tuple[OwnText, ...]
-    left_out: Mapping[str, int]
+    owner: str = ""
+    texts: tuple[OwnText, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of their content; which questions follow from it depends on the model as well."""
+        content = [self.owner, *([one.conversation, one.text] for one in self.texts)]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def read_own_texts(
@@ -118,16 +126,7 @@ class MemoryTasks:
         return min(len(self.train), len(self.gate)) >= FEWEST
 
 
-class _Memories:
-    """Marks answers by `answer_key`, whole: an answer that lists everything is wrong."""
-
-    name = "memories"
-
-    def is_right(self, item: Item, answer_text: str | None) -> bool | None:
-        return same_answer(item, answer_text)
-
-
-MEMORIES: Checker = _Memories()
+MEMORIES: Checker = Exact("memories")
 
 
 @dataclass(frozen=True, slots=True)
