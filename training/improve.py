@@ -165,7 +165,7 @@ def _run_stage(cycle: _Cycle, stage: str) -> None:
 
     course = cycle.frozen.course if stage == "environment" else None
     if (known := cycle.frozen.known.get(stage)) is not None:
-        result = StageResult("skipped", (known,))
+        result = StageResult("skipped", (known,), asked_about=())
     elif course is not None and course.refused is not None:
         result = StageResult("refused", (course.refused,))
     else:

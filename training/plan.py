@@ -69,7 +69,7 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     "work_tokens": (8, 8192),
 }
 _OF_MEMORIES = GrpoRecipe(steps=24, prompts=16)
-_OF_DEBATES = GrpoRecipe(steps=24, prompts=8, max_tokens=160)
+_OF_DEBATES = GrpoRecipe(steps=48, prompts=8, max_tokens=160)
 """Debated questions are asked as in a debate: with room for work."""
 
 

@@ -14,6 +14,7 @@ from training import gate
 from training.grpo import Step
 from training.journal import Journal
 from training.judge import BlindJudge, Hear
+from training.monitors import Monitors
 from training.optim import StackedAdamW
 from training.plan import EnvironmentPlan
 from training.rewards import human_feedback, registry
@@ -65,7 +66,8 @@ def run(bench: Bench, plan: EnvironmentPlan, journal: Journal, tell: Tell) -> St
         return judged(gate.decide(unfit[0], unfit[1:]), None, levels.record())
     journal.keep_rulings()
     rewards = _rewards(bench, plan, teacher, sources)
-    trained = practice.train(bench, curriculum, rewards, recipe, on_step, reference=bench.reference)
+    monitors = Monitors(kl_limit=recipe.kl_limit)
+    trained = practice.train(bench, curriculum, rewards, recipe, on_step, monitors=monitors, reference=bench.reference)
     known = levels.record() | {"stopped_early": trained.stopped, "difficulty": [start, curriculum.difficulty]}
     if trained.broken is not None:
         return StageResult("refused", (trained.broken,), known)

@@ -38,6 +38,9 @@ from training.suite import Outcome, measure_tasks
 from training.tasks.environments import Checker
 
 _SHOWN = 3
+_SURE_OF_ITS_FORM = 1.0
+"""The share of equal completions that are no sign of anything: who shows work in one form repeats it where it is sure,
+and nobody can be talked into the truth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,10 @@ def train(
     recipe: GrpoRecipe,
     on_step: Callable[[int, Step], None],
     *,
+    monitors: Monitors,
     reference: int = INCUMBENT,
 ) -> Trained:
     """Train the policy's slot on these tasks, held to the slot `reference`."""
-    monitors = Monitors(kl_limit=recipe.kl_limit)
     trainer = Grpo(
         policy=bench.policy,
         optimizer=StackedAdamW(bench.parameters, slots=[POLICY], lr=recipe.lr),
@@ -134,7 +137,8 @@ def on_truth(
         tell(1 + done, total, f"{name}: step {done} of {recipe.steps}, reward {shown}")
 
     rewards: list[tuple[Reward, float]] = [(Truth(checker), 1.0), (Shaping(), recipe.shaping)]
-    trained = train(bench, deck, rewards, recipe, on_step)
+    monitors = Monitors(kl_limit=recipe.kl_limit, duplicated=_SURE_OF_ITS_FORM)
+    trained = train(bench, deck, rewards, recipe, on_step, monitors=monitors)
     known = {**known, "stopped_early": trained.stopped}
     if trained.broken is not None:
         return StageResult("refused", (trained.broken,), known)
