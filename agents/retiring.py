@@ -11,7 +11,7 @@ from collections.abc import Mapping, Set
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from personal_data.records import AdapterVersion, Agent, Job, Rollout, TrainingRun, now
+from personal_data.records import AdapterVersion, Agent, Job, Judgement, Rollout, TrainingRun, now
 
 _BEFORE_IT_WAS_WRITTEN_DOWN = "preferences"
 """The one stage that learned from what the owner said when runs did not yet say what they were made from."""
@@ -63,7 +63,8 @@ def _runs_made_from(
             guilty = any(not ids.isdisjoint(run.made_from.get(kind, ())) for kind, ids in gone.items())
         if guilty:
             run.gate, run.reasons = None, [_ERASED]
-            session.execute(delete(Rollout).where(Rollout.run_id == run.id))
+            for record in (Rollout, Judgement):
+                session.execute(delete(record).where(record.run_id == run.id))
             _clear_result(session.get_one(Job, run.job_id), run.id)
             found.add((run.job_id, run.token))
     return found
