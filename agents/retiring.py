@@ -15,8 +15,6 @@ from personal_data.records import AdapterVersion, Agent, Job, Judgement, Rollout
 
 _BEFORE_IT_WAS_WRITTEN_DOWN = "preferences"
 """The one stage that learned from what the owner said when runs did not yet say what they were made from."""
-
-
 _ERASED = "what it learned from was erased"
 
 
