@@ -1,9 +1,10 @@
 """Claim: difficulty follows an agent, near half right; at a fixed difficulty it runs out of anything to learn.
 
 `python -m benchmarks.curriculum` lets two agents of each seed practise ordering people over several improvement jobs,
-each on top of what the one before published, rewarded by the frozen and blind judge: one at the difficulty where it is
-half right, one at the difficulty where that was in its first job. After every job both answer held-out items of all
-levels. `--plot FILE.html` draws it. `--workers N` runs N agents side by side, one thread each.
+each on top of what the one before published: one at the difficulty where it is half right, one at the difficulty where
+that was in its first job. The reward is the truth, so that only the difficulty differs: a blind judge has limits of its
+own (`--reward blind`). After every job both answer held-out items of all levels. `--plot FILE.html` draws it.
+`--workers N` runs N agents side by side, one thread each.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from training.tasks.environments import ENVIRONMENTS
 FAMILY = "order"
 FOLLOWING, FIXED = "following", "fixed"
 PER_LEVEL, ROOM = 50, 16
-STEPS = 60
-PRACTICE = {"name": FAMILY, "reward": "blind", "steps": STEPS, "resample": 1, "gate_items": 400}
-"""Groups without spread are sampled again: where half is right, an agent that has become sure has many of them."""
+STEPS = 100
+PRACTICE = {"name": FAMILY, "steps": STEPS, "prompts": 16, "gate_items": 400}
+TRUTH, BLIND = "truth", "blind"
 NEAR_HALF = (0.35, 0.65)
 
 
@@ -66,10 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cycles", type=int, default=6)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--reward", choices=(TRUTH, BLIND), default=TRUTH)
     parser.add_argument("--plot", type=Path, help="where to write the pictures (.html)")
     options = parser.parse_args(arguments)
-    print(f"curriculum, {FAMILY}, {options.cycles} jobs of {STEPS} steps, {machine()}")
-    wanted = [(kind, seed, options.cycles) for seed in range(options.seeds) for kind in (FOLLOWING, FIXED)]
+    print(f"curriculum, {FAMILY} by {options.reward}, {options.cycles} jobs of {STEPS} steps, {machine()}", flush=True)
+    pairs = [(kind, seed) for seed in range(options.seeds) for kind in (FOLLOWING, FIXED)]
+    wanted = [(*agent, options.cycles, options.reward) for agent in pairs]
     agents = []
     with multiprocessing.get_context("spawn").Pool(options.workers, maxtasksperchild=1) as pool:
         for agent in pool.imap_unordered(_practise, wanted):
@@ -80,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return finish(_figures(agents))
 
 
-def _practise(given: tuple[str, int, int]) -> Agent:
-    kind, seed, cycles = given
+def _practise(given: tuple[str, int, int, str]) -> Agent:
+    kind, seed, cycles, reward = given
     import torch
 
     torch.set_num_threads(1)
@@ -95,18 +98,19 @@ def _practise(given: tuple[str, int, int]) -> Agent:
         before = _accuracy(here, held)
         difficulty: int | None = None
         for number in range(cycles):
-            practice = PRACTICE | ({} if difficulty is None else {"difficulty": difficulty})
+            practice = PRACTICE | {"reward": reward} | ({} if difficulty is None else {"difficulty": difficulty})
             payload = {"stages": ["environment"], "seed": seed * 100 + number, "environment": practice}
             [stage] = here.improve(payload)[0]["stages"]
             steps = here.last_steps()
-            found.append(_cycle(stage, steps, _accuracy(here, held)))
+            found.append(_cycle(stage, steps, reward, _accuracy(here, held)))
+            print(f"{kind}, seed {seed}, job {number + 1}: {found[-1].accuracy:.3f}", file=sys.stderr, flush=True)
             if kind == FIXED and difficulty is None and steps:
                 difficulty = round(steps[0]["difficulty"])
     return Agent(kind, seed, before, tuple(found))
 
 
-def _cycle(stage: dict[str, Any], steps: Sequence[dict[str, Any]], accuracy: float) -> Cycle:
-    success = [step["reward_blind"] for step in steps if step["reward_blind"] is not None]
+def _cycle(stage: dict[str, Any], steps: Sequence[dict[str, Any]], reward: str, accuracy: float) -> Cycle:
+    success = [step[f"reward_{reward}"] for step in steps if step[f"reward_{reward}"] is not None]
     return Cycle(
         stage["decision"],
         tuple(stage["reasons"]),

@@ -191,7 +191,8 @@ def _flow(told: Json) -> str:
             parts.append(f'<circle cx="{x}" cy="{y}" r="9" fill="{colour}"/>')
             parts.append(_text(x + 14, y - 8, shortened(_position(row), 26), "held"))
             before = x, colour
-    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="rounds and positions">{"".join(parts)}</svg>'
+    size = f'viewBox="0 0 {width} {height}" width="{width}"'
+    return f'<svg {size} role="img" aria-label="rounds and positions">{"".join(parts)}</svg>'
 
 
 def _title(number: int) -> str:
@@ -250,7 +251,7 @@ def _marks(flags: Json) -> Sequence[str]:
 _STYLE = (
     "body{font:16px/1.5 Georgia,serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fbfaf7}"
     "h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}.verdict{border-left:4px solid #2f6f4f;padding-left:1rem}"
-    "svg{width:100%;height:auto;background:#fff;border:1px solid #e3dfd6;border-radius:6px}"
+    "svg{max-width:100%;height:auto;background:#fff;border:1px solid #e3dfd6;border-radius:6px}"
     "text{font:15px sans-serif;fill:#333}text.title{fill:#777}text.agent{font-weight:600}"
     ".flow{stroke-width:4;opacity:.45}table{border-collapse:collapse;width:100%}"
     "td,th{text-align:left;padding:.35rem .6rem;border-bottom:1px solid #e3dfd6;font:15px sans-serif}"

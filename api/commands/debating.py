@@ -112,7 +112,8 @@ def trust(arguments: Namespace) -> None:
     """Whom a society trusts."""
     with connect(arguments) as client:
         found = client.trust(arguments.slug)
-    lines = [f"decides by {found['rule']}, after {found['resolved']:,} questions whose outcome is known"]
+    questions = "question" if found["resolved"] == 1 else "questions"
+    lines = [f"decides by {found['rule']}, after {found['resolved']:,} {questions} whose outcome is known"]
     for member in found["members"]:
         right = "nothing known" if member["right"] is None else f"right {member['right']:.0%} of the time"
         topics = ", ".join(f"{topic} {value:.0%}" for topic, value in member["topics"].items())

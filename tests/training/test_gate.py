@@ -224,7 +224,7 @@ ORDINARY = Signs(taught=0.5, accuracy=0.5, agreement=0.9, flat=0.6, repetition=0
     ("changed", "told"),
     [
         ({"agreement": 0.2}, "agrees with the truth by 0.20"),
-        ({"agreement": 0.65}, "agreement of what is taught with the truth fell from 0.90 to 0.65"),
+        ({"agreement": 0.55}, "agreement of what is taught with the truth fell from 0.90 to 0.55"),
         ({"flat": 1.0}, "100% of the groups have nothing to teach"),
         ({"repetition": 0.3}, "repetition went from 0.02 to"),
         ({"duplicates": 0.8}, "80% of the long completions"),
@@ -233,7 +233,7 @@ ORDINARY = Signs(taught=0.5, accuracy=0.5, agreement=0.9, flat=0.6, repetition=0
 )
 def test_monitor_stops_what_plays_to_its_reward(changed: dict[str, float], told: str) -> None:
     monitors = Monitors()
-    assert all(monitors.after_scores(ORDINARY) is None for _ in range(5))
+    assert all(monitors.after_scores(ORDINARY) is None for _ in range(10))
     stopped = [monitors.after_scores(dataclasses.replace(ORDINARY, **changed)) for _ in range(12)]
     reason = next(reason for reason in stopped if reason is not None)
     assert told in reason
@@ -243,8 +243,8 @@ def test_monitor_stops_what_plays_to_its_reward(changed: dict[str, float], told:
 def test_one_bad_step_stops_nothing_nor_does_a_harder_task() -> None:
     monitors, bad = Monitors(), dataclasses.replace(ORDINARY, agreement=-1.0, flat=1.0, duplicates=1.0, accuracy=0.0)
     harder = dataclasses.replace(ORDINARY, taught=0.3, accuracy=0.3)
-    noisier = dataclasses.replace(ORDINARY, agreement=0.75)
-    signs = [*[ORDINARY] * 6, bad, *[ORDINARY] * 6, *[harder] * 12, *[noisier] * 12]
+    noisier, noisiest = (dataclasses.replace(ORDINARY, agreement=value) for value in (0.75, 0.5))
+    signs = [*[ORDINARY] * 6, bad, *[ORDINARY] * 6, *[harder] * 12, *[noisier] * 12, *[noisiest] * 4, *[noisier] * 6]
     assert all(monitors.after_scores(one) is None for one in signs)
 
 
