@@ -35,7 +35,7 @@ FAMILY = "order"
 FOLLOWING, FIXED = "following", "fixed"
 PER_LEVEL, ROOM = 50, 16
 STEPS = 100
-PRACTICE = {"name": FAMILY, "steps": STEPS, "prompts": 16, "gate_items": 400}
+PRACTICE = {"name": FAMILY, "steps": STEPS, "prompts": 16, "gate_items": 2000}
 TRUTH, BLIND = "truth", "blind"
 NEAR_HALF = (0.35, 0.65)
 
