@@ -16,7 +16,17 @@ from typing import Any
 import httpx
 
 from agents.backend import TOO_LONG, AdapterRef
-from agents.messages import Completion, Delta, FinishReason, Message, SamplingParams, TokenLogprob, Usage, well_formed
+from agents.messages import (
+    Completion,
+    Delta,
+    FinishReason,
+    Message,
+    SamplingParams,
+    TokenLogprob,
+    Usage,
+    chat_request,
+    well_formed,
+)
 from personal_data.errors import (
     BackendError,
     BackendTimeout,
@@ -69,7 +79,8 @@ class EndpointBackend:
             BackendError: the server refuses otherwise.
         """
         deadline = asyncio.get_running_loop().time() + self._timeout_s
-        body = _body(adapter.name if adapter else self.model, messages, params)
+        model = adapter.name if adapter else self.model
+        body = chat_request(messages, params) | {"model": model, "top_p": params.top_p}
         async with aclosing(self._deltas(body, adapter, deadline)) as deltas:
             while True:
                 try:
@@ -151,27 +162,6 @@ async def gather(deltas: AsyncGenerator[Delta, None], model: str) -> Completion:
             if delta.finish_reason is not None:
                 return Completion("".join(parts), delta.finish_reason, delta.usage, model, tuple(logprobs))
     raise BackendUnavailable(f"{model} broke off its answer")
-
-
-def _body(model: str, messages: Sequence[Message], params: SamplingParams) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [{"role": message.role, "content": well_formed(message.content)} for message in messages],
-        "max_tokens": params.max_tokens,
-        "temperature": params.temperature,
-        "top_p": params.top_p,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    if params.top_k:
-        body["top_k"] = params.top_k
-    if params.stop:
-        body["stop"] = list(params.stop)
-    if params.seed is not None:
-        body["seed"] = params.seed
-    if params.logprobs is not None:
-        body |= {"logprobs": True, "top_logprobs": params.logprobs}
-    return body
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:

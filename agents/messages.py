@@ -4,7 +4,7 @@ for every reader."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -75,6 +75,26 @@ class Completion:
     usage: Usage | None
     model: str
     logprobs: tuple[TokenLogprob, ...] = field(default=())
+
+
+def chat_request(messages: Sequence[Message], params: SamplingParams) -> dict[str, Any]:
+    """What a streamed chat completion of the OpenAI protocol says of messages and sampling; no `model`, no `top_p`."""
+    body: dict[str, Any] = {
+        "messages": [{"role": message.role, "content": well_formed(message.content)} for message in messages],
+        "max_tokens": params.max_tokens,
+        "temperature": params.temperature,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if params.top_k:
+        body["top_k"] = params.top_k
+    if params.stop:
+        body["stop"] = list(params.stop)
+    if params.seed is not None:
+        body["seed"] = params.seed
+    if params.logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": params.logprobs}
+    return body
 
 
 def well_formed(text: str) -> str:

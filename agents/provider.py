@@ -18,7 +18,17 @@ from typing import Any
 
 from agents.backend import TOO_LONG, AdapterRef
 from agents.endpoint import gather
-from agents.messages import Completion, Delta, FinishReason, Message, SamplingParams, TokenLogprob, Usage, well_formed
+from agents.messages import (
+    Completion,
+    Delta,
+    FinishReason,
+    Message,
+    SamplingParams,
+    TokenLogprob,
+    Usage,
+    chat_request,
+    well_formed,
+)
 from personal_data.errors import (
     BackendError,
     BackendTimeout,
@@ -116,13 +126,8 @@ class ProviderBackend:
         yield Delta(finish_reason=finish, usage=usage)
 
     def _arguments(self, messages: Sequence[Message], params: SamplingParams) -> dict[str, Any]:
-        arguments: dict[str, Any] = {
+        arguments = chat_request(messages, params) | {
             "model": self.model,
-            "messages": [{"role": message.role, "content": well_formed(message.content)} for message in messages],
-            "max_tokens": params.max_tokens,
-            "temperature": params.temperature,
-            "stream": True,
-            "stream_options": {"include_usage": True},
             "api_base": self._api_base,
             "api_key": self._api_key or ("none" if self._api_base else None),  # never the environment's to elsewhere
             "timeout": self._timeout_s,
@@ -132,14 +137,6 @@ class ProviderBackend:
         }
         if params.top_p < 1:
             arguments["top_p"] = params.top_p
-        if params.top_k:
-            arguments["top_k"] = params.top_k
-        if params.stop:
-            arguments["stop"] = list(params.stop)
-        if params.seed is not None:
-            arguments["seed"] = params.seed
-        if params.logprobs is not None:
-            arguments |= {"logprobs": True, "top_logprobs": params.logprobs}
         return arguments
 
 
