@@ -3,7 +3,7 @@
     {"stages": ["texts", "preferences", "memories", "debates", "environment"], "seed": 7,
      "texts": {"epochs": 4},
      "preferences": {"loss": "kto", "epochs": 6},
-     "memories": {"steps": 40},
+     "memories": {"steps": 40, "proposer": "spice"},
      "debates": {"max_tokens": 160},
      "environment": {"name": "order", "difficulty": 2, "reward": "blind", "steps": 160},
      "evaluation": {"per_family": 16, "recall": 96}}
@@ -23,6 +23,7 @@ from personal_data.errors import InvalidInput
 from training.grpo import GrpoRecipe
 from training.losses import LEVELS, POLICY_LOSSES, SCALES
 from training.preference import LOSSES, PreferenceRecipe
+from training.rewards.proposer import PROPOSERS
 from training.rewards.registry import REWARDS
 from training.supervised import TextsRecipe
 from training.tasks import families
@@ -30,9 +31,10 @@ from training.tasks import families
 STAGES = ("texts", "preferences", "memories", "debates", "environment")
 _BY_DEFAULT = ("preferences", "environment")
 _OF_PRACTICE: Mapping[str, Sequence[str]] = {"loss": tuple(POLICY_LOSSES), "level": LEVELS, "scale": SCALES}
+_BY_PROPOSER = {**_OF_PRACTICE, "proposer": tuple(PROPOSERS)}
 _NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "preferences": {"loss": tuple(LOSSES)},
-    "memories": _OF_PRACTICE,
+    "memories": _BY_PROPOSER,
     "debates": _OF_PRACTICE,
     "environment": _OF_PRACTICE,
 }
@@ -68,9 +70,17 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     "recall": (1, 5000),
     "work_tokens": (8, 8192),
 }
-_OF_MEMORIES = GrpoRecipe(steps=24, prompts=16)
 _OF_DEBATES = GrpoRecipe(steps=48, prompts=8, max_tokens=160)
 """Debated questions are asked as in a debate: with room for work."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoriesRecipe(GrpoRecipe):
+    """Practice of questions about one's own texts; `proposer`: who of `PROPOSERS` says how much a question teaches."""
+
+    steps: int = 24
+    prompts: int = 16
+    proposer: str = "spice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +110,13 @@ class Plan:
     seed: int
     texts: TextsRecipe
     preferences: PreferenceRecipe
-    memories: GrpoRecipe
+    memories: MemoriesRecipe
     debates: GrpoRecipe
     environment: EnvironmentPlan
     evaluation: EvaluationPlan
 
 
-_Recipe = TypeVar("_Recipe", GrpoRecipe, PreferenceRecipe, TextsRecipe, EvaluationPlan)
+_Recipe = TypeVar("_Recipe", MemoriesRecipe, GrpoRecipe, PreferenceRecipe, TextsRecipe, EvaluationPlan)
 _Name = TypeVar("_Name", str, int)
 
 
@@ -126,7 +136,7 @@ def read_plan(payload: Mapping[str, Any], *, job_id: str) -> Plan:
         seed=seed,
         texts=_with_settings(TextsRecipe(), payload.get("texts", {}), "texts"),
         preferences=_with_settings(PreferenceRecipe(), payload.get("preferences", {}), "preferences"),
-        memories=_with_settings(_OF_MEMORIES, payload.get("memories", {}), "memories"),
+        memories=_with_settings(MemoriesRecipe(), payload.get("memories", {}), "memories"),
         debates=_with_settings(_OF_DEBATES, payload.get("debates", {}), "debates"),
         environment=_environment(payload.get("environment", {})),
         evaluation=_with_settings(EvaluationPlan(), payload.get("evaluation", {}), "evaluation"),

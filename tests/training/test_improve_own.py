@@ -28,6 +28,7 @@ from tests.training.owned_tasks import (
 from tests.training.test_improve import Workplace
 from training.report.page import page
 from training.report.record import report
+from training.rewards.proposer import spice
 from training.rollouts import Task
 from training.stages.practice import Deck
 
@@ -71,6 +72,7 @@ def test_what_was_half_known_is_practised_published_learned_once_and_retired_whe
     assert (result["decision"], run.stage, run.recipe["reward"]) == ("published", "memories", "truth")
     target, *others = run.gate["checks"]
     assert target["name"] == "memories, held out" and target["after"] > target["before"]
+    assert run.gate["proposer"] == "spice" and spice(0.25) <= run.gate["earned"] <= 1.0
     assert target["n"] >= 20
     assert [check["name"] for check in others] == [
         "KL to the start",
@@ -195,6 +197,8 @@ def test_too_few_debates_say_how_many_there_are_and_why_others_are_not_among_the
         ({"debates": {"prolonged": True}}, "unknown setting of debates 'prolonged'"),
         ({"debates": {"reward": "blind"}}, "unknown setting of debates 'reward'"),
         ({"memories": {"steps": 0}}, "memories.steps must be within 1..1000"),
+        ({"memories": {"proposer": "me"}}, "unknown proposer 'me'; known: spice, r_zero, absolute_zero"),
+        ({"debates": {"proposer": "spice"}}, "unknown setting of debates 'proposer'"),
         ({"memories": {"loss": "dpo"}}, "unknown loss 'dpo'; known: grpo"),
     ],
 )

@@ -246,6 +246,7 @@ def test_what_is_hardly_known_or_known_already_is_not_practised(right: int) -> N
     kept = LEARNABLE[0] <= right / 8 <= LEARNABLE[1]
     assert kept is (2 <= right <= 6)
     assert [task.question for task in found.train] == [question] * kept
+    assert found.rates == (right / 8,) * kept
     assert found.rejected == ({} if kept else {"too hard" if right < 2 else "known already": 1})
     assert found.memory_ids == ("mem_0",) * kept
 

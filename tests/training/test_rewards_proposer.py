@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import AgglomerativeClustering
 
-from training.rewards.proposer import absolute_zero, average_linkage, bleu, cluster_shares, learnability, r_zero, spice
+from training.rewards.proposer import (
+    PROPOSERS,
+    absolute_zero,
+    average_linkage,
+    bleu,
+    cluster_shares,
+    learnability,
+    r_zero,
+    spice,
+)
 
 RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 ALONE = ["apple pie tonight", "Which bridge fell?", "7 + 4", "Sort these numbers now", "Who paints barns?"]
@@ -139,3 +148,13 @@ def test_clusters_are_scikit_learns(seed: int, size: int, threshold: float) -> N
     )
     labels = clusters.fit_predict(apart)
     assert found == {frozenset(np.flatnonzero(labels == label).tolist()) for label in labels}
+
+
+def test_proposers_by_name_tell_what_each_fair_question_earns() -> None:
+    questions, passed = ["Who paints barns?", "Who paints barns now?", "7 + 4"], [0.25, 0.5, 0.75]
+    assert set(PROPOSERS) == {"spice", "r_zero", "absolute_zero"}
+    assert PROPOSERS["spice"](questions, passed) == [spice(rate) for rate in passed]
+    assert PROPOSERS["absolute_zero"](questions, passed) == [0.75, 0.5, 0.25]
+    alike = PROPOSERS["r_zero"](questions, passed)
+    assert alike == r_zero(questions, passed)
+    assert alike[2] == pytest.approx(0.5 - 1 / 3), "alone in its cluster"

@@ -4,14 +4,15 @@ Pure functions of the pass rate p, the share of sampled answers that are right (
 the majority's). None of them asks a model. All but Absolute Zero's are highest at p = 1/2, where the variance p (1 - p)
 of a right answer is: there a solver has most to learn. Doors: `r_zero`, `absolute_zero`, `spice`, `learnability`.
 
-Each has `variant`: the paper's formula, which is the default, or what its authors' code computes.
+Each has `variant`: the paper's formula, which is the default, or what its authors' code computes. `PROPOSERS` are these
+rewards by name, of fair questions: what a question earns decides how often it is practised.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Literal
 
@@ -100,6 +101,14 @@ def spice(rate: float, valid: bool = True, *, variant: Literal["paper", "mini"] 
     if variant == "mini":
         return math.exp(-((_checked(rate) - 0.5) ** 2) / (2 * 0.15**2))
     return math.exp(-((learnability(rate) - _PEAK) ** 2) / (2 * 0.01))
+
+
+PROPOSERS: Mapping[str, Callable[[Sequence[str], Sequence[float]], list[float]]] = {
+    "spice": lambda _questions, rates: [spice(rate) for rate in rates],
+    "r_zero": lambda questions, rates: r_zero(questions, rates),
+    "absolute_zero": lambda _questions, rates: [absolute_zero(rate) for rate in rates],
+}
+"""Of a batch of questions and their pass rates."""
 
 
 def _tent(rate: float) -> float:

@@ -1,7 +1,8 @@
 """The stage that practises questions about the owner's own texts, to be answered without them.
 
-The cycle-start snapshot asks; whether a question can be learnt from decides what the agent answers now. The gate asks
-about conversations that were never trained on.
+The cycle-start snapshot asks; whether a question can be learnt from decides what the agent answers now. Such a question
+is practised the more often the more its challenger earns for it. The gate asks about conversations that were never
+trained on.
 """
 
 from __future__ import annotations
@@ -9,29 +10,37 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from random import Random
+from statistics import fmean
+from typing import Any
 
 from agents import prompts
 from agents.messages import SamplingParams
-from training.grpo import GrpoRecipe
 from training.journal import Journal
+from training.plan import MemoriesRecipe
+from training.rewards.proposer import PROPOSERS
 from training.stages import practice
 from training.stages.bench import INCUMBENT, START, Bench, StageResult, Tell
 from training.tasks.challenger import WRITING
 from training.tasks.memories import MEMORIES, OwnTexts, memory_tasks
 
+_LEAST = 0.05
+"""What weighs nothing could never be drawn."""
 _TOO_LONG = "longer than the model's context"
 
 
-def run(bench: Bench, own: OwnTexts, recipe: GrpoRecipe, journal: Journal, tell: Tell) -> StageResult:
+def run(bench: Bench, own: OwnTexts, recipe: MemoriesRecipe, journal: Journal, tell: Tell) -> StageResult:
     """Have questions asked, practise those that can be learnt, then let the gate decide."""
     tell(0, recipe.steps + 2, "memories: which questions do your texts answer?")
     params = SamplingParams(recipe.max_tokens, recipe.temperature, seed=bench.seed)
     found = memory_tasks(_readable(bench, own), bench.policy, params, frozen=START, solver=INCUMBENT)
     trial = None if found.trial is None else dataclasses.asdict(found.trial)
-    known = {"rejected": dict(found.rejected), "trial": trial, "missing": list(found.missing)}
+    known: dict[str, Any] = {"rejected": dict(found.rejected), "trial": trial, "missing": list(found.missing)}
     if not found.enough:
         return StageResult("skipped", found.missing, known, asked_about=())
-    deck = practice.Deck([(task, 1.0) for task in found.train], Random(f"memories {bench.seed}"))
+    earned = PROPOSERS[recipe.proposer]([task.question for task in found.train], found.rates)
+    known |= {"proposer": recipe.proposer, "earned": fmean(earned)}
+    weighted = [(task, max(weight, _LEAST)) for task, weight in zip(found.train, earned, strict=True)]
+    deck = practice.Deck(weighted, Random(f"memories {bench.seed}"))
     ended = practice.on_truth(bench, MEMORIES, deck, found.gate, recipe, journal, tell, known)
     return dataclasses.replace(ended, asked_about=found.memory_ids)
 

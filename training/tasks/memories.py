@@ -112,6 +112,8 @@ class MemoryTasks:
     """
 
     train: tuple[Task, ...]
+    rates: tuple[float, ...]
+    """How often each of `train` is answered rightly as things are."""
     gate: tuple[Task, ...]
     rejected: Mapping[str, int]
     trial: Trial | None
@@ -170,7 +172,7 @@ def memory_tasks(
         FolkmootError: the policy broke (see `PolicyBackend`).
     """
     if not own.texts:
-        return _closed(own, (), (), Counter(own.left_out), None)
+        return _closed(own, {}, (), Counter(own.left_out), None)
     challenger, trial = choose_challenger(policy, slot=frozen)
     rejected = Counter(own.left_out)
     written = challenger.write(own.owner, [one.text for one in own.texts])
@@ -222,25 +224,26 @@ def _learnable(
     slot: int,
     samples: int,
     rejected: Counter[str],
-) -> list[_Asked]:
-    """Those that are answered rightly at times."""
+) -> dict[_Asked, float]:
+    """Those that are answered rightly at times, and how often."""
     answered = policy.sample([one.task.messages for one in asked], samples, params, slot=slot) if asked else []
     low, high = LEARNABLE
-    found: list[_Asked] = []
+    found: dict[_Asked, float] = {}
     for one, completions in zip(asked, answered, strict=True):
         rate = fmean(MEMORIES.is_right(one.item, answer_of(said)) is True for said in completions)
         if low <= rate <= high:
-            found.append(one)
+            found[one] = rate
         else:
             rejected[_TOO_HARD if rate < low else _TOO_EASY] += 1
     return found
 
 
 def _closed(
-    own: OwnTexts, train: Sequence[_Asked], gate: Sequence[_Asked], rejected: Counter[str], trial: Trial | None
+    own: OwnTexts, train: Mapping[_Asked, float], gate: Sequence[_Asked], rejected: Counter[str], trial: Trial | None
 ) -> MemoryTasks:
     return MemoryTasks(
         train=tuple(one.task for one in train),
+        rates=tuple(train.values()),
         gate=tuple(one.task for one in gate),
         rejected=dict(+rejected),
         trial=trial,
