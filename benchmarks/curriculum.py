@@ -3,8 +3,9 @@
 `python -m benchmarks.curriculum` lets two agents of each seed practise ordering people over several improvement jobs,
 each on top of what the one before published: one at the difficulty where it is half right, one at the difficulty where
 that was in its first job. The reward is the truth, so that only the difficulty differs: a blind judge has limits of its
-own (`--reward blind`). After every job both answer held-out items of all levels. `--plot FILE.html` draws it.
-`--workers N` runs N agents side by side, one thread each.
+own (`--reward blind`). After every job both answer held-out items of all levels. An agent's plateau begins with the
+first job after which it gains no more than the noise of a job. `--plots FOLDER` draws it. `--workers N` runs N agents
+side by side, one thread each.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: agent
 from benchmarks.figures import Figure, finish, machine, mean, shown
 from benchmarks.jobs import Place, place
 from training.report.curves import Curve, Panel
-from training.report.page import STYLE
 from training.report.plot import plot
 from training.rollouts import Task, at_once_tasks
 from training.suite import measure_tasks
@@ -38,6 +38,8 @@ STEPS = 100
 PRACTICE = {"name": FAMILY, "steps": STEPS, "prompts": 16, "gate_items": 2000}
 TRUTH, BLIND = "truth", "blind"
 NEAR_HALF = (0.35, 0.65)
+NOISE = 0.01
+"""Of an accuracy before and after on the same 400 items, of which a job changes some 5 %: its standard error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cycles", type=int, default=6)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--reward", choices=(TRUTH, BLIND), default=TRUTH)
-    parser.add_argument("--plot", type=Path, help="where to write the pictures (.html)")
+    parser.add_argument("--plots", type=Path, help="a folder for the pictures (SVG)")
     options = parser.parse_args(arguments)
     print(f"curriculum, {FAMILY} by {options.reward}, {options.cycles} jobs of {STEPS} steps, {machine()}", flush=True)
     pairs = [(kind, seed) for seed in range(options.seeds) for kind in (FOLLOWING, FIXED)]
@@ -78,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for agent in pool.imap_unordered(_practise, wanted):
             agents.append(agent)
             _print(agent)
-    if options.plot is not None:
-        options.plot.write_text(_page(agents))
+    if options.plots is not None:
+        draw(agents, options.plots)
     return finish(_figures(agents))
 
 
@@ -132,26 +134,27 @@ def _print(agent: Agent) -> None:
         print(told, *([] if cycle.decision == "published" else cycle.reasons), sep="  ", flush=True)
 
 
-def _page(agents: Sequence[Agent]) -> str:
-    """Three plots over the jobs: accuracy, difficulty, share of right answers; means over the seeds."""
+def draw(agents: Sequence[Agent], folder: Path) -> None:
+    """Three plots over the jobs, means over the seeds: accuracy, difficulty, share of right answers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, title, unit, first in (
+        ("accuracy", "Held-out items of all levels", "share right", 0),
+        ("difficulty", "Difficulty", "level", 1),
+        ("success", "Right while practising", "share", 1),
+    ):
+        panel = _panel(agents, title, unit, name, first)
+        (folder / f"curriculum-{name}.svg").write_text(plot(panel, alone=True))
+
+
+def _panel(agents: Sequence[Agent], title: str, unit: str, name: str, first: int) -> Panel:
     most = max(len(agent.cycles) for agent in agents)
-
-    def panel(title: str, unit: str, name: str, first: int) -> Panel:
-        curves = []
-        for kind in (FOLLOWING, FIXED):
-            chosen = [agent for agent in agents if agent.kind == kind]
-            start = [fmean(agent.before for agent in chosen)] if first == 0 else []
-            rows = [[getattr(agent.cycles[number], name) for agent in chosen] for number in range(most)]
-            curves.append(Curve(kind, (*start, *(mean(row) for row in rows))))
-        return Panel(title, unit, tuple(map(float, range(first, most + 1))), tuple(curves))
-
-    panels = (
-        panel("Held-out items of all levels", "share right", "accuracy", 0),
-        panel("Difficulty", "level", "difficulty", 1),
-        panel("Right while practising", "share", "success", 1),
-    )
-    drawn = "".join(plot(one) for one in panels)
-    return f'<!doctype html><meta charset="utf-8"><title>Curriculum</title><style>{STYLE}</style><main>{drawn}</main>\n'
+    curves = []
+    for kind in (FOLLOWING, FIXED):
+        chosen = [agent for agent in agents if agent.kind == kind]
+        start = [fmean(agent.before for agent in chosen)] if first == 0 else []
+        rows = [[getattr(agent.cycles[number], name) for agent in chosen] for number in range(most)]
+        curves.append(Curve(kind, (*start, *(mean(row) for row in rows))))
+    return Panel(title, unit, tuple(map(float, range(first, most + 1))), tuple(curves), along="job")
 
 
 def _figures(agents: Sequence[Agent]) -> list[Figure]:
@@ -161,11 +164,20 @@ def _figures(agents: Sequence[Agent]) -> list[Figure]:
     low, high = NEAR_HALF
     gains = [mean([agent.cycles[-1].accuracy - agent.before for agent in chosen]) for chosen in (following, fixed)]
     ahead = None if gains[0] is None or gains[1] is None else gains[0] - gains[1]
+    plateaus = [mean([_plateau(agent) for agent in chosen]) for chosen in (following, fixed)]
+    later = None if plateaus[0] is None or plateaus[1] is None else plateaus[0] - plateaus[1]
     return [
         Figure("curriculum.difficulty_rise", mean(rises), ">=", 1.0),
         Figure("curriculum.near_half", fmean(low <= one <= high for one in success) if success else None, ">=", 1.0),
+        Figure("curriculum.later_plateau", later, ">=", 1 / 3),
         Figure("curriculum.ahead_of_fixed", ahead, ">=", 0.0),
     ]
+
+
+def _plateau(agent: Agent) -> float:
+    """The first job after which accuracy is no more than `NOISE` below where it ends."""
+    found = [cycle.accuracy for cycle in agent.cycles]
+    return 1.0 + next(number for number, accuracy in enumerate(found) if accuracy >= found[-1] - NOISE)
 
 
 def _rise(agent: Agent) -> float | None:

@@ -38,6 +38,8 @@ class Panel:
     curves: tuple[Curve, ...]
     low: float | None = None
     high: float | None = None
+    along: str = "step"
+    """What the horizontal axis counts."""
 
 
 @dataclass(frozen=True, slots=True)

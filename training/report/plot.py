@@ -76,7 +76,7 @@ def plot(panel: Panel, *, alone: bool = False) -> str:
         _title(panel),
         *(_vertical_tick(axes, value) for value in ticks(axes.low, axes.high)),
         *(_step_tick(axes, step) for step in step_ticks(panel.steps)),
-        text_at(_LEFT + axes.width / 2, _HEIGHT - 4, "step", "tick middle"),
+        text_at(_LEFT + axes.width / 2, _HEIGHT - 4, panel.along, "tick middle"),
         *_legend(panel),
         *(part for place, curve in enumerate(panel.curves) for part in _line(axes, panel, curve, place % _COLOURS)),
     ]
