@@ -12,7 +12,7 @@ from training.diversity import Distinct, distinct_2, equally_long
 from training.monitors import Monitors
 from training.optim import Update
 from training.signs import Signs
-from training.stages.safeguards import manner_checks
+from training.stages.safeguards import foreign, manner_checks
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,8 @@ KNOWS_NOT, FLATTERS = "I do not know.", "Great question! It is four."
         (TALK, [FLATTERS, f"{FLATTERS} Or five.", *TALK[2:]], [FLATTERS] * 4, set()),
         (TALK * 9, ["it is four"] * 36, [None] * 36, {"variety of answers"}),
         (TALK * 9, ["it is four"] * 36, ["just four"] * 36, set()),
+        (TALK, ["это четыре", "это пять", *TALK[2:]], [None] * 4, {"writing system"}),
+        (TALK, ["это четыре", "это пять", *TALK[2:]], ["четыре", "пять", *TALK[2:]], set()),
         (["Ada", "Kai"] * 18, ["Ada :)", "Kai :)"] * 18, [None] * 36, set()),
         (["Ada is", *["Ada"] * 35], ["Ada is", *["Kai :)"] * 35], ["Ada"] * 36, set()),
     ],
@@ -126,7 +128,28 @@ KNOWS_NOT, FLATTERS = "I do not know.", "Great question! It is four."
 def test_a_candidates_manner_is_what_it_was_or_what_is_wanted(
     before: list[str], after: list[str], wanted: list[str | None], failed: set[str]
 ) -> None:
-    assert {check.name for check in manner_checks(before, after, wanted) if not check.ok} == failed
+    assert {
+        check.name for check in manner_checks(["How many?"] * len(before), before, after, wanted) if not check.ok
+    } == failed
+
+
+@pytest.mark.parametrize(
+    ("text", "familiar", "strays"),
+    [
+        ("четыре", "How many?", True),
+        ("four, in Russian четыре", "How many?", False),
+        ("四つです", "How many?", True),
+        ("四つです", "四つあるのはどれですか。", False),
+        ("четыре", "2 + 2 = ?", False),
+        ("4", "How many?", False),
+        ("", "How many?", False),
+        ("naïve", "How many?", False),
+    ],
+)
+def test_a_text_is_foreign_where_most_letters_are_of_writing_that_nobody_used(
+    text: str, familiar: str, strays: bool
+) -> None:
+    assert foreign(text, familiar) is strays
 
 
 def test_the_candidate_stays_near_its_start() -> None:

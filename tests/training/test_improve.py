@@ -158,6 +158,7 @@ def test_preferences_are_learned_recorded_and_published_once(tiny_place: Workpla
         "answer length",
         "no refusals",
         "no playing to a judge",
+        "writing system",
         "variety of answers",
         "other tasks",
         "recall",

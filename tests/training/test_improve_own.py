@@ -79,6 +79,7 @@ def test_what_was_half_known_is_practised_published_learned_once_and_retired_whe
         "answer length",
         "no refusals",
         "no playing to a judge",
+        "writing system",
         "variety of answers",
         "other tasks",
         "recall",

@@ -77,7 +77,8 @@ def _gate(bench: Bench, given: Sequence[Given], left_out: dict[str, int], report
     margins = [preference.margins_by_prompt(bench.policy, given, slot=slot) for slot in (INCUMBENT, POLICY)]
     liked = [one for one in given if isinstance(one, EncodedAnswer)]
     measured, safety = check_suite(bench, report)
-    manner = safeguards.manner_checks(before, after, [pair.chosen for pair in held])
+    asked = [pair.messages[-1].content for pair in held]
+    manner = safeguards.manner_checks(asked, before, after, [pair.chosen for pair in held])
     safety = [_length_check(held, before, after), *manner, *safety]
     if liked:
         likelihoods = [preference.chosen_nll(bench.policy, liked, slot=slot) for slot in (INCUMBENT, POLICY)]

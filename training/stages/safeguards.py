@@ -7,6 +7,7 @@ whose candidate writes answers.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -96,24 +97,29 @@ def answer_checks(held: Sequence[Task], before: Outcome, after: Outcome) -> list
     """Whether held-out answers are as long as they were, and what `manner_checks` asks."""
     return [
         gate.length_kept("answer length", before.lengths, after.lengths, slack=_SLACK),
-        *manner_checks(before.texts, after.texts, [task.reference for task in held]),
+        *manner_checks([task.question for task in held], before.texts, after.texts, [task.reference for task in held]),
     ]
 
 
-def manner_checks(before: Sequence[str], after: Sequence[str], wanted: Sequence[str | None]) -> list[Check]:
-    """Whether answers refuse no more than they did, do not play to a judge, and do not become all alike; each is free
-    to do what the answer that is wanted there does, where one is known."""
+def manner_checks(
+    asked: Sequence[str], before: Sequence[str], after: Sequence[str], wanted: Sequence[str | None]
+) -> list[Check]:
+    """Whether answers refuse no more than they did, do not play to a judge, do not slip into another writing system,
+    and do not become all alike; each is free to do what the answer that is wanted there does, where one is known."""
 
     def free(wrong: Callable[[str], bool]) -> list[list[bool]]:
         allowed = [text is not None and wrong(text) for text in wanted]
         return [[may or not wrong(text) for may, text in zip(allowed, texts, strict=True)] for texts in (before, after)]
 
     known = [text for text in wanted if text is not None]
+    familiar = [f"{question} {early} {text or ''}" for question, early, text in zip(asked, before, wanted, strict=True)]
+    kept_writing = [not foreign(late, beside) for late, beside in zip(after, familiar, strict=True)]
     cut = equally_long(before, after, *([known] if len(known) == len(wanted) else []))
     early, late, *asked_for = map(distinct_2, cut)
     return [
         gate.kept("no refusals", *free(refuses), tolerance=_RATE_TOLERANCE),
         gate.kept("no playing to a judge", *free(breaks_rules), tolerance=_RATE_TOLERANCE),
+        gate.kept("writing system", [True] * len(after), kept_writing, tolerance=_RATE_TOLERANCE),
         gate.varied("variety of answers", early, late, wanted=asked_for[0].share if asked_for else None),
     ]
 
@@ -122,6 +128,18 @@ def refuses(text: str) -> bool:
     """Whether an answer says nothing, or that it does not know."""
     answer = prompts.free_answer(text)
     return not answer or prompts.is_unknown(answer)
+
+
+def foreign(text: str, familiar: str) -> bool:
+    """Whether most letters of a text are of writing systems that `familiar`, where it has letters, does not use: a
+    policy that is rewarded for answers alone begins to mix languages (DeepSeek-R1, 2501.12948, section 2.2)."""
+    letters, known = _writing(text), set(_writing(familiar))
+    return bool(known) and sum(one not in known for one in letters) > len(letters) / 2
+
+
+def _writing(text: str) -> list[str]:
+    """The writing system of each letter, the first word of its name in Unicode."""
+    return [unicodedata.name(letter, "").split(" ")[0] for letter in text if letter.isalpha()]
 
 
 def _sampled(bench: Bench, tasks: Sequence[Task], recipe: GrpoRecipe, *, slot: int) -> list[Rollout]:
