@@ -1,6 +1,6 @@
 """What the native routes take and give. Times are seconds since the epoch; ids are ours and opaque."""
 
-from api.schemas.base import Done, Handle, In, LongText, Out, Scope
+from api.schemas.base import Done, Handle, In, JobOut, LongText, Out, Scope
 from api.schemas.debates import (
     DebateIn,
     DebateLine,
@@ -95,6 +95,7 @@ __all__ = [
     "In",
     "Instruction",
     "InviteIn",
+    "JobOut",
     "KeyIn",
     "KeyOut",
     "LearnedOut",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -19,6 +19,20 @@ class In(BaseModel, extra="forbid", allow_inf_nan=False):
 
 class Out(BaseModel, from_attributes=True):
     """An answer, read from a record."""
+
+
+class JobOut(Out):
+    """How a piece of background work stands."""
+
+    id: str
+    state: str
+    progress: dict[str, Any]
+    attempts: int
+    cancel_requested: bool
+    result: dict[str, Any] | None
+    error: str | None
+    created_at: float
+    finished_at: float | None
 
 
 class Done(BaseModel):

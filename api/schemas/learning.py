@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import Field, JsonValue
 
-from api.schemas.base import In, Out
+from api.schemas.base import In, JobOut, Out
 from personal_data.records import Job, TrainingRun
 
 Stage = Literal["texts", "preferences", "memories", "debates", "environment"]
@@ -35,17 +35,8 @@ class RunOut(Out):
     finished_at: float | None
 
 
-class ImprovementOut(BaseModel):
-    id: str
-    state: str
-    progress: dict[str, Any]
-    attempts: int
-    cancel_requested: bool
-    result: dict[str, Any] | None
-    error: str | None
-    created_at: float
-    finished_at: float | None
-    runs: list[RunOut] = []
+class ImprovementOut(JobOut):
+    runs: list[RunOut] = Field(default_factory=list)
 
     @classmethod
     def of(cls, job: Job, runs: list[TrainingRun]) -> ImprovementOut:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from api.openai_schemas import Text
-from api.schemas.base import In, LongText, Out, Scope
+from api.schemas.base import In, JobOut, LongText, Out, Scope
 from personal_data.importing import totals
 from personal_data.records import Import, Job
 
@@ -207,19 +207,9 @@ class RestoredOut(BaseModel):
     left_out: dict[str, int]
 
 
-class ReflectionOut(Out):
+class ReflectionOut(JobOut):
     """`result`: the model, whether it is able, how many tasks of its trial it passed; and where it is, how many turns
     were looked in, the ids of facts that were added, confirmed and ended, and why how many others were kept out."""
-
-    id: str
-    state: str
-    progress: dict[str, Any]
-    attempts: int
-    cancel_requested: bool
-    result: dict[str, Any] | None
-    error: str | None
-    created_at: float
-    finished_at: float | None
 
 
 class PreferenceOut(Out):
